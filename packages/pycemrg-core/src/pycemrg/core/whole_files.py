@@ -1,0 +1,104 @@
+"""Files that appear whole, by one rename, or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
+    r"""Hand out a temporary path beside `path`, which becomes `path` when the block ends.
+
+    The temporary name ends in the name of `path`, so that writers which choose a format by the
+    suffix see the right one. If the block raises, or the process dies, `path` is as it was. A
+    symbolic link is followed, the permissions of a file that is replaced are kept, and missing
+    parent folders are made.
+
+    Args:
+        path: The file to write.
+        overwrite: Whether an existing file may be replaced.
+
+    Yields:
+        The path to write to. The block must leave a file there.
+
+    Raises:
+        FileExistsError: If the file exists and `overwrite` is False, even if another process made
+            it while the block ran.
+        OSError: If the folder cannot be made or written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> with whole_file(Path(folder, "case_01.elem")) as draft:
+        ...     _ = draft.write_text("0\n")
+        >>> os.listdir(folder)
+        ['case_01.elem']
+    """
+    final = Path(os.path.realpath(path))
+    if not overwrite and final.exists():
+        raise _exists(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    draft = final.with_name(f".{secrets.token_hex(4)}.{final.name}")
+    try:
+        yield draft
+        _flush(draft)
+        if overwrite:
+            _keep_mode(final, draft)
+            draft.replace(final)
+        else:
+            _rename_unless_exists(draft, final, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    if os.name == "posix":
+        _flush(final.parent)
+
+
+def write_whole(path: str | os.PathLike[str], content: str, *, overwrite: bool = True) -> None:
+    r"""Write a UTF-8 text file by `whole_file`; newlines are written as they are.
+
+    Raises:
+        FileExistsError: If the file exists and `overwrite` is False.
+        OSError: If the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "labels.yaml")
+        >>> write_whole(path, "labels: {LV: 1}\n")
+        >>> path.read_text()
+        'labels: {LV: 1}\n'
+    """
+    with whole_file(path, overwrite=overwrite) as draft:
+        draft.write_text(content, encoding="utf-8", newline="")
+
+
+def _exists(path: str | os.PathLike[str]) -> FileExistsError:
+    return FileExistsError(f"{os.fspath(path)} already exists; pass overwrite=True to replace it")
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        # Some network file systems refuse to sync a folder; the rename is still atomic there.
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _keep_mode(final: Path, draft: Path) -> None:
+    with suppress(FileNotFoundError):
+        draft.chmod(final.stat().st_mode & 0o7777)
+
+
+def _rename_unless_exists(draft: Path, final: Path, path: str | os.PathLike[str]) -> None:
+    # link(2) fails where rename(2) would replace; the check before the block only answers early.
+    try:
+        os.link(draft, final)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError:  # no hard links here (FAT, some FUSE mounts)
+        if final.exists():
+            raise _exists(path) from None
+        draft.rename(final)
