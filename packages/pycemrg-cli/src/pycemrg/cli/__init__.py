@@ -1,3 +1,5 @@
-"""TODO."""
+"""The `pycemrg` command."""
 
-__all__: list[str] = []
+from pycemrg.cli.app import main
+
+__all__ = ["main"]

@@ -303,7 +303,7 @@ class _Tree:
             mapping.entries[entry.key.text] = entry
 
     def _merged(self, node: Node) -> dict[str, Entry]:
-        """Return what `<<` brings in; the first of several mappings that has a key gives its value."""
+        """Return what `<<` brings in; the first of several mappings with a key gives its value."""
         sources = node.items if isinstance(node, Sequence) else [node]
         merged: dict[str, Entry] = {}
         for source in sources:

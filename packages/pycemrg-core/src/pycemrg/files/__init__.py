@@ -1,3 +1,6 @@
-"""TODO."""
+"""Starter files of a project, and the names of its outputs."""
 
-__all__: list[str] = []
+from pycemrg.files.output import OutputManager
+from pycemrg.files.scaffold import ConfigScaffolder
+
+__all__ = ["ConfigScaffolder", "OutputManager"]

@@ -1,3 +1,6 @@
-"""TODO."""
+"""Anatomical label standards, and mappings between them."""
 
-__all__: list[str] = []
+from pycemrg.data.labels import LabelManager, LabelMapper
+from pycemrg.data.problems import Problem
+
+__all__ = ["LabelManager", "LabelMapper", "Problem"]

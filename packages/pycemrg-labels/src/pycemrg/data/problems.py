@@ -1,0 +1,43 @@
+"""What is wrong with a label manifest although it can be loaded."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pycemrg.core.manifests import Place
+
+
+class Problem(NamedTuple):
+    """One finding in a label manifest.
+
+    Args:
+        code: A stable identifier: ``undefined-member``, ``group-cycle``, ``unknown-name`` (errors),
+            ``repeated-value``, ``label-and-group`` or ``empty-group`` (warnings).
+        severity: ``"error"`` if resolving a name fails because of it, else ``"warning"``.
+        place: Where it stands, None if it came from the caller and not from the file.
+        message: What is wrong and what would be right.
+    """
+
+    code: str
+    severity: str
+    place: Place | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.place else self.message
+
+    def error(self) -> Exception:
+        """Return what resolving a name raises: ValueError for a cycle, else KeyError."""
+        return ValueError(str(self)) if self.code == "group-cycle" else KeyError(str(self))
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return a question that offers names close to `name`, or nothing if none is close.
+
+    Example:
+        >>> near("LV_mio", ["LV_myo", "RV_myo", "LA"])
+        " (did you mean 'LV_myo'?)"
+    """
+    import difflib  # only a user who mistyped waits for this import
+
+    matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.7)
+    return f" (did you mean {' or '.join(map(repr, matches))}?)" if matches else ""
