@@ -3,7 +3,7 @@
 import os
 import sys
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import click
 
@@ -20,6 +20,9 @@ COMMANDS = {
     "init-labels": Lazy("pycemrg.cli.scaffold:init_labels", "Write a starter labels.yaml."),
     "init-models": Lazy("pycemrg.cli.scaffold:init_models", "Write a starter models.yaml."),
 }
+
+EXPECTED = (OSError, ValueError, KeyError, RuntimeError, ImportError)
+"""What the libraries raise when something could not be done; anything else is a fault of ours."""
 
 
 class LazyGroup(click.Group):
@@ -84,7 +87,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         _discard_stdout()
         status = 1
     except Exception as error:
-        if _wants_traceback(arguments):
+        if "--debug" in arguments:
             raise
         click.echo(f"Error: {message_of(error)}", err=True)
         status = 1
@@ -104,9 +107,11 @@ def message_of(error: Exception) -> str:
         return _missing_component(error.name or "")
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
+    kind = type(error).__name__
+    if not isinstance(error, EXPECTED):
+        return f"unexpected {kind}: {error}; run with --debug and report what it shows"
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    text = text.replace("pass overwrite=True to", "use --force to")
-    return text or type(error).__name__
+    return text.replace("pass overwrite=True to", "use --force to") or kind
 
 
 def _missing_component(module: str) -> str:
@@ -117,10 +122,6 @@ def _missing_component(module: str) -> str:
         f"this command needs pycemrg-{part}, which is not installed; "
         f"install it with: python -m pip install pycemrg-{part}"
     )
-
-
-def _wants_traceback(arguments: list[Any]) -> bool:
-    return "--debug" in arguments
 
 
 def _discard_stdout() -> None:

@@ -40,6 +40,7 @@ def relabel(
     Raises:
         ValueError: If a value is refused, a kept value that is present equals a target, or a
             floating-point value is not integral.
+        OverflowError: If no integer type holds all values.
 
     Example:
         >>> relabel([[1, 2], [2, 3]], {1: 2, 2: 1}).tolist()
@@ -81,7 +82,7 @@ def _integers(array: Array) -> Array:
     if array.dtype.kind != "f":
         raise ValueError(f"labels must be integers, not {array.dtype}")
     rounded = np.rint(array)
-    wrong = ~(rounded == array)
+    wrong = ~((rounded == array) & (np.abs(array) < 2.0**63))
     if wrong.any():
         raise ValueError(
             f"{np.count_nonzero(wrong):,} values are not integral, such as {array[wrong].flat[0]}; "
@@ -109,9 +110,11 @@ def _refuse_collisions(values: list[int], mapping: Mapping[int, int], named: _Na
 
 
 def _fitting(dtype: np.dtype[Any], results: list[int]) -> np.dtype[Any]:
-    if not results:
-        return dtype
-    low, high = min(results), max(results)
-    if dtype.kind in "iu" and np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
-        return dtype
-    return np.promote_types(np.min_scalar_type(low), np.min_scalar_type(high))
+    """Return `dtype` if it holds all results, else the smallest type that does; of two, its kind."""
+    kinds = "ui" if dtype.kind == "u" else "iu"
+    candidates = [dtype, *(np.dtype(f"{kind}{size}") for size in (1, 2, 4, 8) for kind in kinds)]
+    for candidate in candidates:
+        limits = np.iinfo(candidate)
+        if all(limits.min <= result <= limits.max for result in results):
+            return candidate
+    raise OverflowError(f"no integer type holds both {min(results)} and {max(results)}")
