@@ -110,7 +110,7 @@ def _refuse_collisions(values: list[int], mapping: Mapping[int, int], named: _Na
 
 
 def _fitting(dtype: np.dtype[Any], results: list[int]) -> np.dtype[Any]:
-    """Return `dtype` if it holds all results, else the smallest type that does; of two, its kind."""
+    """Return `dtype` if it holds all results, else the smallest integer type that does."""
     kinds = "ui" if dtype.kind == "u" else "iu"
     candidates = [dtype, *(np.dtype(f"{kind}{size}") for size in (1, 2, 4, 8) for kind in kinds)]
     for candidate in candidates:
