@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from pycemrg.core import manifests
-from pycemrg.core.manifests import Mapping, Scalar, Sequence, load, parse
+from pycemrg.core.manifests import Mapping, Scalar, Sequence, from_data, load, parse
 
 
 def data(node):
@@ -234,3 +234,25 @@ def test_a_mapping_iterates_in_the_order_of_the_file():
     manifest = parse("b: 1\na: 2\nc: 3")
     assert isinstance(manifest, Mapping)
     assert [key.text for key, _ in manifest] == ["b", "a", "c"]
+
+
+def test_plain_data_becomes_the_nodes_that_its_yaml_would():
+    plain = {"labels": {"LV": 1, "NO": -3}, "groups": {"v": ["LV", "NO"], "none": []}, "x": None}
+    assert data(from_data(plain)) == {
+        "labels": {"LV": "1", "NO": "-3"},
+        "groups": {"v": ["LV", "NO"], "none": []},
+        "x": "",
+    }
+    assert from_data(plain).get("x") is None
+
+
+@pytest.mark.parametrize("value", ["2", 1.0, 0.0, True, False, None, [1]])
+def test_plain_data_that_is_no_integer_is_refused_like_yaml(value):
+    node = from_data({"LV": value}, "labels").entries["LV"].value
+    assert not isinstance(node, Scalar) or pytest.raises(ValueError, node.integer)
+
+
+@pytest.mark.parametrize("value", [{"a": object()}, {1: "a"}, {"a": [b"bytes"]}])
+def test_data_that_no_manifest_can_hold_is_a_type_error(value):
+    with pytest.raises(TypeError, match="<data>"):
+        from_data(value)

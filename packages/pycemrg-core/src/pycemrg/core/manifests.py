@@ -7,6 +7,8 @@ exhaust the stack or the
 memory: PyYAML's own composer recurses in C and takes the whole process with it.
 """
 
+import collections.abc
+import operator
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -33,14 +35,17 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Place(NamedTuple):
-    """A place in a file; line and column count from 1. Its text is ``file:line:column``."""
+    """A place in a file; line and column count from 1. Its text is ``file:line:column``.
+
+    A place in data that came from no file has line 0, and its text is that of `file` alone.
+    """
 
     file: str
-    line: int
-    column: int
+    line: int = 0
+    column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
     def error(self, message: str) -> ValueError:
         """Return a ValueError that starts with this place."""
@@ -195,6 +200,45 @@ def parse(data: bytes | str, source: str = "<manifest>") -> Mapping:
     except yaml.reader.ReaderError as error:
         line = data[: error.position].count(b"\n") + 1
         raise Place(source, line, 1).error(f"not valid YAML: {error.reason}") from error
+
+
+def from_data(data: object, source: str = "<data>") -> Node:
+    """Turn dicts, lists and single values into nodes, as if they stood in a manifest.
+
+    Args:
+        data: What a YAML file could hold: mappings, lists, texts, integers, booleans, floats, None.
+        source: What messages name in place of a file; keys are added to it.
+
+    Raises:
+        TypeError: If there is an object of another kind, or a key that is not a text.
+
+    Example:
+        >>> labels = from_data({"labels": {"LV": 1, "RV": True}}, "heart")
+        >>> [value.integer() for _, value in labels.section("labels")]
+        Traceback (most recent call last):
+        ValueError: heart.labels.RV: expected an integer, got 'true'
+    """
+    place = Place(source)
+    if isinstance(data, collections.abc.Mapping):
+        mapping = Mapping(place)
+        for key, value in data.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{source}: a key must be a text, not {key!r}")
+            name = Scalar(Place(f"{source}.{key}"), key, plain=False)
+            mapping.entries[key] = Entry(name, from_data(value, f"{source}.{key}"))
+        return mapping
+    if isinstance(data, list | tuple):
+        sequence = Sequence(place)
+        sequence.items = [from_data(item, f"{source}[{i}]") for i, item in enumerate(data)]
+        return sequence
+    if isinstance(data, str):
+        return Scalar(place, data, plain=False)
+    if data is None or isinstance(data, bool | float):
+        return Scalar(place, "" if data is None else str(data).lower(), plain=True)
+    try:
+        return Scalar(place, str(operator.index(data)), plain=True)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise TypeError(f"{source}: a manifest cannot hold {data!r}") from error
 
 
 class _Tree:

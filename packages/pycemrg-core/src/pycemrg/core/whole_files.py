@@ -1,7 +1,6 @@
 """Files that appear whole, by one rename, or not at all."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,7 +39,7 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool = True) -> Itera
     if not overwrite and final.exists():
         raise _exists(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    draft = final.with_name(f".{secrets.token_hex(4)}.{final.name}")
+    draft = final.with_name(f".{os.urandom(4).hex()}.{final.name}")
     try:
         yield draft
         _flush(draft)

@@ -1,6 +1,8 @@
 """Anatomical label standards, and mappings between them."""
 
-from pycemrg.data.labels import LabelManager, LabelMapper
+from pycemrg.data.annotations import Code
+from pycemrg.data.labels import LabelManager
+from pycemrg.data.mapper import LabelMapper
 from pycemrg.data.problems import Problem
 
-__all__ = ["LabelManager", "LabelMapper", "Problem"]
+__all__ = ["Code", "LabelManager", "LabelMapper", "Problem"]

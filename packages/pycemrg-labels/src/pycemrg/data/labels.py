@@ -1,18 +1,19 @@
-"""Label standards: names, groups and values, and the mapping from one standard to another."""
+"""Label standards: names, groups and values."""
 
+import collections.abc
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import Any
 
 from pycemrg.core import manifests
 from pycemrg.core.manifests import Mapping, Scalar
-from pycemrg.data import groups
+from pycemrg.data import annotations, groups
+from pycemrg.data.annotations import Code
+from pycemrg.data.mapper import LabelMapper
 from pycemrg.data.problems import Problem, near
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+__all__ = ["LabelManager", "LabelMapper"]
 
 
 class LabelManager:
@@ -34,6 +35,7 @@ class LabelManager:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp(), "labels.yaml")
         >>> _ = path.write_text(
         ...     "labels: {background: 0, LV_myo: 2, RV_myo: 3, LA_wall: 4}\n"
@@ -49,14 +51,115 @@ class LabelManager:
     """
 
     def __init__(self, config_path: str | os.PathLike[str]) -> None:
-        manifest = manifests.load(config_path)
-        self.config_path = Path(config_path).absolute()
-        self._source = os.fspath(config_path)
+        self._load(manifests.load(config_path), os.fspath(config_path))
+
+    @classmethod
+    def from_dict(
+        cls, data: collections.abc.Mapping[str, Any], source: str = "<labels>"
+    ) -> "LabelManager":
+        """Return the manager of a standard that is given as plain data, in the shape of a manifest.
+
+        Args:
+            data: ``{"labels": {name: integer}, "groups": {name: [member]}}`` and, if wanted,
+                ``colors``, ``codes`` and ``aliases``.
+            source: What messages name in place of a file.
+
+        Raises:
+            ValueError: As for a manifest.
+            TypeError: If `data` holds what no manifest can hold.
+
+        Example:
+            >>> LabelManager.from_dict({"labels": {"LV": 1, "RV": 2}}).get_value("RV")
+            2
+        """
+        manager = cls.__new__(cls)
+        manifest = manifests.from_data(data, source)
+        if not isinstance(manifest, Mapping):
+            raise TypeError(f"{source}: a standard is a dict, not {data!r}")
+        manager._load(manifest, source)
+        return manager
+
+    def _load(self, manifest: Mapping, source: str) -> None:
+        self._source = source
+        self._manifest = manifest
         self._label_section = manifest.section("labels")
         self._labels = {key.text: _value(key, value) for key, value in self._label_section}
         self._names = {value: name for name, value in self._labels.items()}
         self._group_section = manifest.section("groups")
         self._groups = {key.text: _members(key, value) for key, value in self._group_section}
+
+    @property
+    def labels(self) -> collections.abc.Mapping[str, int]:
+        """The value of every label, in the order of the manifest; read-only."""
+        return MappingProxyType(self._labels)
+
+    @property
+    def groups(self) -> collections.abc.Mapping[str, tuple[str, ...]]:
+        """The members of every group as they were written; read-only."""
+        members = {name: tuple(m.text for m in group) for name, group in self._groups.items()}
+        return MappingProxyType(members)
+
+    @property
+    def colors(self) -> dict[str, str]:
+        """The colour of each label that has one, as ``#rrggbb`` or ``#rrggbbaa``.
+
+        Raises:
+            ValueError: If ``colors`` in the manifest is not a map of names to colours.
+        """
+        return annotations.colors(self._manifest)
+
+    @property
+    def codes(self) -> dict[str, Code]:
+        """The terminology code of each label that has one.
+
+        Raises:
+            ValueError: If ``codes`` in the manifest is not a map of names to codes.
+        """
+        return annotations.codes(self._manifest)
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        """Other names of each label that has some.
+
+        Raises:
+            ValueError: If ``aliases`` in the manifest is not a map of names to lists of names.
+        """
+        return annotations.aliases(self._manifest)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._labels)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._labels
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return labels, groups, colours, codes and aliases as `from_dict` takes them."""
+        data: dict[str, Any] = {"labels": dict(self._labels)}
+        if self._groups:
+            data["groups"] = {name: list(members) for name, members in self.groups.items()}
+        if colors := self.colors:
+            data["colors"] = colors
+        if codes := self.codes:
+            data["codes"] = {name: code._asdict() for name, code in codes.items()}
+        if aliases := self.aliases:
+            data["aliases"] = {name: list(others) for name, others in aliases.items()}
+        return data
+
+    def to_yaml(self) -> str:
+        """Return the standard as a manifest; names that YAML could mistake are quoted.
+
+        Example:
+            >>> print(LabelManager.from_dict({"labels": {"NO": 1, "LV": 2}}).to_yaml(), end="")
+            labels:
+              'NO': 1
+              LV: 2
+        """
+        import yaml
+
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
     def get_value(self, name: str) -> int:
         """Return the integer value of the label `name`.
@@ -160,116 +263,6 @@ class LabelManager:
             first.setdefault(value, key.text)
 
 
-class LabelMapper:
-    """Maps the values of one label standard to those of another, by the names that both have.
-
-    Neither manager is changed. Labels that only one side has are left out.
-
-    Args:
-        source: The standard that the data has.
-        target: The standard that the data shall have.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> _ = (folder / "clinical.yaml").write_text("labels: {LV_myo: 100, RV_myo: 101}")
-        >>> _ = (folder / "simulation.yaml").write_text("labels: {LV_myo: 2, RV_myo: 3, LA: 4}")
-        >>> clinical = LabelManager(folder / "clinical.yaml")
-        >>> simulation = LabelManager(folder / "simulation.yaml")
-        >>> LabelMapper(source=clinical, target=simulation).get_source_to_target_mapping()
-        {100: 2, 101: 3}
-    """
-
-    def __init__(self, source: LabelManager, target: LabelManager) -> None:
-        self.source = source
-        self.target = target
-
-    def get_source_to_target_mapping(self) -> dict[int, int]:
-        """Return ``{source value: target value}`` for every name that both standards have.
-
-        Equal pairs are in it too. If one source value has several names with different targets, the
-        target of the last name is given and a warning is logged.
-
-        To relabel an array use `apply`: replacing one value after another goes wrong as soon as a
-        target is also a later source.
-        """
-        mapping: dict[int, int] = {}
-        for name, value, target in self._shared():
-            if mapping.setdefault(value, target) != target:
-                _warn_of_conflict(name, value, target)
-                mapping[value] = target
-        return mapping
-
-    def get_source_tags(self, names: Sequence[str]) -> list[int]:
-        """Return the values of `names` in the source standard.
-
-        The same as ``source.get_values_from_names(names)``.
-        """
-        return self.source.get_values_from_names(names)
-
-    def get_target_tags(self, names: Sequence[str]) -> list[int]:
-        """Return the values of `names` in the target standard.
-
-        The same as ``target.get_values_from_names(names)``.
-        """
-        return self.target.get_values_from_names(names)
-
-    def apply(
-        self,
-        array: "npt.ArrayLike",
-        *,
-        unmapped: "Literal['keep', 'zero', 'error'] | int" = "keep",
-        collisions: Literal["refuse", "allow"] = "refuse",
-    ) -> "np.ndarray[Any, Any]":
-        """Return `array` with every source value replaced by its target value, all at once.
-
-        Args:
-            array: Labels of any shape and integer or boolean type; floating-point values must be
-                integral.
-            unmapped: What becomes of a value that the mapping does not have: it is kept, becomes 0
-                or the given value, or is an error.
-            collisions: Whether a value that is kept may equal a target, so that two structures
-                become one.
-
-        Returns:
-            A new array of the same shape, and of the same type if all values fit, else of the
-            smallest integer type that they fit.
-
-        Raises:
-            ValueError: If one source value has several names with different targets; if a kept
-                value that is present equals a target; if ``unmapped="error"`` and there is such a
-                value; if a floating-point value is not integral.
-            ImportError: If numpy is missing (``pycemrg-labels[arrays]``).
-
-        Example:
-            >>> import tempfile
-            >>> folder = Path(tempfile.mkdtemp())
-            >>> _ = (folder / "a.yaml").write_text("labels: {LV_myo: 1, LV_bp: 2}")
-            >>> _ = (folder / "b.yaml").write_text("labels: {LV_myo: 2, LV_bp: 1}")
-            >>> a, b = LabelManager(folder / "a.yaml"), LabelManager(folder / "b.yaml")
-            >>> LabelMapper(a, b).apply([0, 1, 2]).tolist()
-            [0, 2, 1]
-        """
-        from pycemrg.data.relabel import relabel
-
-        mapping: dict[int, int] = {}
-        for name, value, target in self._shared():
-            if mapping.setdefault(value, target) != target:
-                raise ValueError(
-                    f"{self.source.config_path}: the value {value} has several names, and {name!r} "
-                    f"maps to {target} where another maps to {mapping[value]}; "
-                    "give each structure a value of its own"
-                )
-        return relabel(
-            array, mapping, unmapped=unmapped, collisions=collisions, names=self.source._names
-        )
-
-    def _shared(self) -> Iterator[tuple[str, int, int]]:
-        for name, value in self.source._labels.items():
-            if name in self.target._labels:
-                yield name, value, self.target._labels[name]
-
-
 def _value(key: Scalar, node: manifests.Node) -> int:
     if not isinstance(node, Scalar):
         raise node.place.error(f"the value of {key.text!r} must be an integer, not {node.kind}")
@@ -295,14 +288,3 @@ def _as_list(names: Sequence[Any]) -> Sequence[Any]:
     if isinstance(names, str):
         raise TypeError(f"names must be a list such as [{names!r}], not the text {names!r}")
     return names
-
-
-def _warn_of_conflict(name: str, value: int, target: int) -> None:
-    import logging  # 10 ms that a program which only looks up labels need not pay
-
-    logging.getLogger(__name__).warning(
-        "the value %d has several names with different targets; %r, the last, gives %d",
-        value,
-        name,
-        target,
-    )
