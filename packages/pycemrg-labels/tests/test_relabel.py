@@ -59,8 +59,8 @@ def test_the_input_is_not_changed():
     ("dtype", "target", "expected"),
     [
         ("uint8", 300, "uint16"),
-        ("uint8", -1, "int8"),
-        ("int8", 200, "uint8"),
+        ("uint8", -1, "int16"),
+        ("int8", 200, "int16"),
         ("int8", -129, "int16"),
         ("int16", 70_000, "int32"),
         ("uint16", 70_000, "uint32"),
@@ -76,7 +76,7 @@ def test_a_value_that_does_not_fit_widens_the_type_and_never_wraps(dtype, target
 
 def test_values_that_no_type_holds_are_an_overflow_error():
     with pytest.raises(OverflowError, match=r"holds both -1 and 18446744073709551615"):
-        relabel(np.array([1, 2]), {1: -1, 2: 2**64 - 1})
+        relabel(np.array([1, 2], dtype="uint64"), {1: -1})
 
 
 def test_booleans_are_labels_zero_and_one():
@@ -91,18 +91,18 @@ def test_unmapped_values_are_kept_zeroed_or_filled(unmapped, expected):
 
 
 def test_unmapped_values_can_be_refused_with_their_counts():
-    with pytest.raises(ValueError, match=r"no target for: 2 in 2 elements; 3 in 1 elements"):
+    with pytest.raises(ValueError, match=r"no target for: 2, present 2 times; 3, present 1 times"):
         relabel([1, 2, 2, 3], {1: 5}, unmapped="error")
 
 
 def test_a_kept_value_that_equals_a_target_is_refused_even_if_nothing_maps_to_it_here():
-    with pytest.raises(ValueError, match=r"79 in 2 elements"):
+    with pytest.raises(ValueError, match=r"79, present 2 times, which is"):
         relabel([79, 79], {1: 79})
 
 
 @pytest.mark.parametrize("value", [2.99999, float("nan"), float("inf")])
 def test_values_that_are_not_integral_are_refused(value):
-    with pytest.raises(ValueError, match=r"not integral"):
+    with pytest.raises(ValueError, match=r"a label must be integral, and .* is not"):
         relabel([1.0, value], {1: 2})
 
 

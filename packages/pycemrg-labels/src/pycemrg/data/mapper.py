@@ -1,7 +1,9 @@
 """The mapping from one label standard to another."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from pycemrg.data.rules import Collisions, Rules, Unmapped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,8 +67,8 @@ class LabelMapper:
         self,
         array: "npt.ArrayLike",
         *,
-        unmapped: "Literal['keep', 'zero', 'error'] | int" = "keep",
-        collisions: Literal["refuse", "allow"] = "refuse",
+        unmapped: Unmapped = "keep",
+        collisions: Collisions = "refuse",
     ) -> "np.ndarray[Any, Any]":
         """Return `array` with every source value replaced by its target value, all at once.
 
@@ -95,7 +97,9 @@ class LabelMapper:
             >>> LabelMapper(a, b).apply([0, 1, 2]).tolist()
             [0, 2, 1]
         """
-        from pycemrg.data.relabel import relabel
+        import numpy as np
+
+        from pycemrg.data.relabel import relabel_by
 
         mapping: dict[int, int] = {}
         for name, value, target in self._shared():
@@ -105,9 +109,8 @@ class LabelMapper:
                     f"maps to {target} where another maps to {mapping[value]}; "
                     "give each structure a value of its own"
                 )
-        return relabel(
-            array, mapping, unmapped=unmapped, collisions=collisions, names=self.source._names
-        )
+        rules = Rules(mapping, unmapped, collisions, self.source._names, self.target._names)
+        return relabel_by(rules, np.asarray(array))
 
     def _shared(self) -> Iterator[tuple[str, int, int]]:
         for name, value in self.source._labels.items():

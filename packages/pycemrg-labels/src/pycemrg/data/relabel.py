@@ -1,7 +1,8 @@
 """Replace the values of an array all at once."""
 
+import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 try:
     import numpy as np
@@ -12,6 +13,10 @@ except ImportError as error:
         "install it with: python -m pip install 'pycemrg-labels[arrays]'"
     ) from error
 
+from pycemrg.data.counting import count_values
+from pycemrg.data.lookup import THREADS_FROM, RefusedError, limits_of, replace
+from pycemrg.data.rules import Collisions, Rules, Unmapped
+
 Array = np.ndarray[Any, Any]
 
 
@@ -19,102 +24,113 @@ def relabel(
     array: npt.ArrayLike,
     mapping: Mapping[int, int],
     *,
-    unmapped: Literal["keep", "zero", "error"] | int = "keep",
-    collisions: Literal["refuse", "allow"] = "refuse",
-    names: Mapping[int, str] | None = None,
+    unmapped: Unmapped = "keep",
+    collisions: Collisions = "refuse",
+    out: Array | None = None,
+    dtype: npt.DTypeLike | None = None,
+    threads: int | None = None,
 ) -> Array:
     """Return `array` with each value replaced by ``mapping[value]``, simultaneously.
 
     Args:
-        array: Labels of any shape and integer or boolean type; floating-point values must be
-            integral.
+        array: Labels of any shape, strides and byte order, of integer or boolean type;
+            floating-point values must be integral.
         mapping: Source value to target value.
         unmapped: Keep other values, set them to 0 or to the given value, or refuse them.
         collisions: Whether a value that is kept may equal a target.
-        names: Names of source values for error messages.
+        out: Where to write the result: an array of the same shape, which may be `array` itself.
+        dtype: The type of the result. Unless it or `out` is given, the type of `array` is kept if
+            it holds every value that can result, else the result has the smallest integer type
+            that does. It does not depend on the values that happen to be present.
+        threads: How many threads work; by default two for more than 8 million elements.
 
     Returns:
-        A new array of the same shape; its type is kept if all values fit, else it is the smallest
-        integer type that they fit.
+        `out`, or a new array with the shape and memory order of `array`.
 
     Raises:
         ValueError: If a value is refused, a kept value that is present equals a target, or a
-            floating-point value is not integral.
-        OverflowError: If no integer type holds all values.
+            floating-point value is not integral. Nothing is written to `out`.
+        OverflowError: If `out` or `dtype` cannot hold a value that results.
 
     Example:
         >>> relabel([[1, 2], [2, 3]], {1: 2, 2: 1}).tolist()
         [[2, 1], [1, 3]]
+        >>> relabel(np.uint8([1, 2]), {1: 300}).dtype
+        dtype('uint16')
     """
-    labels = _integers(np.asarray(array))
-    present, positions, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    values = [int(value) for value in present]
-    named = _Names(names or {}, dict(zip(values, counts.tolist(), strict=True)))
-    if unmapped == "error":
-        _refuse_unmapped(values, mapping, named)
-    if unmapped == "keep" and collisions == "refuse":
-        _refuse_collisions(values, mapping, named)
-    fill = (
-        {"keep": None, "zero": 0, "error": None}[unmapped]
-        if isinstance(unmapped, str)
-        else unmapped
-    )
-    results = [mapping.get(value, value if fill is None else fill) for value in values]
-    table = np.array(results, dtype=_fitting(labels.dtype, results))
-    return table[positions].reshape(labels.shape)
+    rules = Rules(mapping, unmapped, collisions)
+    return relabel_by(rules, np.asarray(array), out=out, dtype=dtype, threads=threads)
 
 
-class _Names:
-    """Describes a value with its name and voxel count, for messages."""
-
-    def __init__(self, names: Mapping[int, str], counts: Mapping[int, int]) -> None:
-        self.names = names
-        self.counts = counts
-
-    def describe(self, value: int) -> str:
-        name = f" ({self.names[value]})" if value in self.names else ""
-        return f"{value}{name} in {self.counts[value]:,} elements"
-
-
-def _integers(array: Array) -> Array:
-    if array.dtype.kind in "iub":
-        return array.astype(np.uint8) if array.dtype.kind == "b" else array
-    if array.dtype.kind != "f":
+def relabel_by(
+    rules: Rules,
+    array: Array,
+    *,
+    out: Array | None = None,
+    dtype: npt.DTypeLike | None = None,
+    threads: int | None = None,
+) -> Array:
+    """Return `array` relabelled by `rules`; see `relabel`."""
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    if array.dtype.kind not in "iuf":
         raise ValueError(f"labels must be integers, not {array.dtype}")
-    rounded = np.rint(array)
-    wrong = ~((rounded == array) & (np.abs(array) < 2.0**63))
-    if wrong.any():
-        raise ValueError(
-            f"{np.count_nonzero(wrong):,} values are not integral, such as {array[wrong].flat[0]}; "
-            "labels that were scaled or interpolated cannot be relabelled"
-        )
-    return rounded.astype(np.int64)
+    workers = _default_threads(array.size) if threads is None else threads
+    if out is not None:
+        _write_to(out, array, rules, dtype, workers)
+        return out
+    wanted = result_type(array.dtype, rules) if dtype is None else dtype
+    result = np.empty_like(array, wanted, order="K", subok=False)
+    try:
+        replace(array, result, rules, workers)
+    except RefusedError:
+        rules.check(count_values(array), limits_of(result.dtype))
+        raise
+    return result
 
 
-def _refuse_unmapped(values: list[int], mapping: Mapping[int, int], named: _Names) -> None:
-    missing = [value for value in values if value not in mapping]
-    if missing:
-        listed = "; ".join(map(named.describe, missing))
-        raise ValueError(f"the mapping has no target for: {listed}")
+def result_type(source: np.dtype[Any], rules: Rules) -> np.dtype[Any]:
+    """Return the type of the result for labels of type `source`, whichever values are present.
 
-
-def _refuse_collisions(values: list[int], mapping: Mapping[int, int], named: _Names) -> None:
-    targets = set(mapping.values())
-    kept = [value for value in values if value not in mapping and value in targets]
-    if kept:
-        listed = "; ".join(map(named.describe, kept))
-        raise ValueError(
-            f"a value without a target is kept, and another label has the same target: {listed}; "
-            "map it too, or pass unmapped='zero' or collisions='allow'"
-        )
-
-
-def _fitting(dtype: np.dtype[Any], results: list[int]) -> np.dtype[Any]:
-    """Return `dtype` if it holds all results, else the smallest integer type that does."""
-    kinds = "ui" if dtype.kind == "u" else "iu"
-    candidates = [dtype, *(np.dtype(f"{kind}{size}") for size in (1, 2, 4, 8) for kind in kinds)]
-    for candidate in candidates:
-        limits = np.iinfo(candidate)
-        if all(limits.min <= result <= limits.max for result in results):
+    Raises:
+        OverflowError: If no integer type holds every value that can result.
+    """
+    low, high = limits_of(source)
+    results = [target for value, target in rules.mapping.items() if low <= value <= high]
+    if rules.fill is not None:
+        results.append(rules.fill)
+    elif rules.unmapped == "keep" and source.kind != "f":
+        results += [low, high]
+    kinds = "ui" if source.kind == "u" else "iu"
+    wider = [np.dtype(f"{kind}{size}") for size in (1, 2, 4, 8) for kind in kinds]
+    for candidate in (source, *wider):
+        low, high = limits_of(candidate)
+        if all(low <= result <= high for result in results):
             return candidate
-    raise OverflowError(f"no integer type holds both {min(results)} and {max(results)}")
+    raise OverflowError(
+        f"no integer type holds both {min(results)} and {max(results)}; pass the dtype you want"
+    )
+
+
+def _write_to(
+    out: Array, array: Array, rules: Rules, dtype: npt.DTypeLike | None, threads: int
+) -> None:
+    if out.shape != array.shape or dtype is not None:
+        raise ValueError(f"out must have the shape {array.shape}, and goes without dtype")
+    # Checked before anything is written, so that a refusal leaves `out` as it was.
+    rules.check(count_values(array), limits_of(out.dtype))
+    if np.may_share_memory(array, out) and not _same_elements(array, out):
+        array = array.copy()
+    replace(array, out, rules, threads)
+
+
+def _same_elements(array: Array, out: Array) -> bool:
+    return (
+        array.__array_interface__["data"] == out.__array_interface__["data"]
+        and array.strides == out.strides
+        and array.itemsize == out.itemsize
+    )
+
+
+def _default_threads(size: int) -> int:
+    return min(2, os.cpu_count() or 1) if size > THREADS_FROM else 1

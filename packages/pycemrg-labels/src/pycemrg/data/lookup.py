@@ -1,0 +1,235 @@
+"""The look-up engine: replaces the values of a large array at close to the speed of a copy.
+
+Three ways, by the type of the array. 8-bit labels go two at a time through a table of all 65,536
+pairs, 16-bit labels through a table of all values, wider ones through a table of the values around
+0 as long as a piece of the array stays inside it, and else through a binary search.
+
+A value that is refused gets a result in the tables that no other value has. One comparison of a
+piece, while it is in the cache, then tells whether any refused value is present.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from pycemrg.data.chunks import SIZE, chunks
+from pycemrg.data.counting import integral
+from pycemrg.data.rules import Rules
+
+Array = np.ndarray[Any, Any]
+
+WIDE_TABLE = 65_536
+THREADS_FROM = 8_000_000
+"""Elements from which a second thread gains more than its start costs."""
+
+
+class RefusedError(Exception):
+    """A value is present that must not be; which one, the caller finds out."""
+
+
+def replace(array: Array, out: Array, rules: Rules, threads: int) -> None:
+    """Write to `out` what becomes of each value of `array`.
+
+    Args:
+        array: Integers or integral floating-point values.
+        out: An array of the same shape: `array` itself, or one that shares no memory with it.
+        rules: What becomes of each value.
+        threads: How many threads may work.
+
+    Raises:
+        RefusedError: If a value is present that the rules refuse or `out` cannot hold. `out` then
+            holds some results and is of no use.
+        ValueError: If a floating-point value is not integral.
+    """
+    lookup = _lookup(array.dtype, out.dtype.newbyteorder("="), rules)
+    parts = list(_split(array, out, threads))
+    if len(parts) <= 1:
+        for part in parts:
+            _run(lookup, *part)
+        return
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for done in [pool.submit(_run, lookup, *part) for part in parts]:
+            done.result()
+
+
+def _run(lookup: "_Lookup", array: Array, out: Array) -> None:
+    for source, target in chunks([array, out]):
+        lookup.replace(source, target)
+
+
+def _split(array: Array, out: Array, threads: int) -> Iterator[tuple[Array, Array]]:
+    if array.flags.f_contiguous and out.flags.f_contiguous:
+        array, out = array.T, out.T
+    if threads < 2 or not (array.flags.c_contiguous and out.flags.c_contiguous):
+        yield array, out
+        return
+    flat, flat_out = array.reshape(-1), out.reshape(-1)
+    step = -(-flat.size // threads // SIZE) * SIZE or SIZE
+    for start in range(0, flat.size, step):
+        yield flat[start : start + step], flat_out[start : start + step]
+
+
+def _lookup(source: np.dtype[Any], target: np.dtype[Any], rules: Rules) -> "_Lookup":
+    if source.kind in "iu" and source.itemsize == 1 and target.itemsize <= 2:
+        return _Pairs(source, target, rules)
+    if source.kind in "iu" and source.itemsize <= 2:
+        return _Table(source, target, rules)
+    return _Wide(source, target, rules)
+
+
+class _Lookup:
+    """A table over the values `first` ... `first + size - 1`, and the mark of refused values."""
+
+    def __init__(self, target: np.dtype[Any], rules: Rules, first: int, size: int) -> None:
+        values = np.arange(first, first + size)
+        fill = rules.fill
+        low, high = limits_of(target)
+        results = values if fill is None else np.full(size, min(max(fill, low - 1), high + 1))
+        fits = (low <= results) & (results <= high)
+        refused = ~fits
+        if rules.unmapped == "error":
+            refused[:] = True
+        for value in rules.colliding:
+            if first <= value < first + size:
+                refused[value - first] = True
+        table = np.zeros(size, target)
+        table[fits] = results[fits]
+        for value, result in rules.mapping.items():
+            if first <= value < first + size:
+                refused[value - first] = not low <= result <= high
+                if not refused[value - first]:
+                    table[value - first] = result
+        self.first = first
+        self.table = table
+        self.refused = refused if refused.any() else None
+        self.mark = self._mark()
+
+    def _mark(self) -> int | None:
+        """Give refused values a result that no other value has, and return it if there is one."""
+        if self.refused is None:
+            return None
+        used = set(self.table[~self.refused].tolist())
+        low, high = limits_of(self.table.dtype)
+        for candidate in range(high, max(low, high - len(used) - 1) - 1, -1):
+            if candidate not in used:
+                self.table[self.refused] = candidate
+                return candidate
+        return None
+
+    def replace(self, source: Array, target: Array) -> None:
+        raise NotImplementedError
+
+    def check(self, source: Array, target: Array) -> None:
+        """Raise RefusedError if the piece holds a refused value."""
+        if self.refused is None:
+            return
+        if self.mark is not None:
+            found = (target == self.mark).any()
+        else:
+            found = self.refused[source.astype(np.int64) - self.first].any()
+        if found:
+            raise RefusedError
+
+
+class _Table(_Lookup):
+    def __init__(self, source: np.dtype[Any], target: np.dtype[Any], rules: Rules) -> None:
+        limits = np.iinfo(source)
+        super().__init__(target, rules, int(limits.min), int(limits.max) - int(limits.min) + 1)
+        self.unsigned = np.dtype(f"u{source.itemsize}")
+        # A signed value read as unsigned: 0 ... 127, then -128 ... -1.
+        self.by_bits = np.roll(self.table, self.first)
+
+    def replace(self, source: Array, target: Array) -> None:
+        np.take(self.by_bits, source.view(self.unsigned), out=target, mode="clip")
+        self.check(source, target)
+
+
+class _Pairs(_Table):
+    def __init__(self, source: np.dtype[Any], target: np.dtype[Any], rules: Rules) -> None:
+        super().__init__(source, target, rules)
+        self.result = np.dtype(f"u{2 * target.itemsize}")
+        bits = self.by_bits.view(f"u{target.itemsize}").astype(self.result)
+        self.pairs = (bits[:, None] << (8 * target.itemsize) | bits[None, :]).reshape(-1)
+
+    def replace(self, source: Array, target: Array) -> None:
+        even = source.size & ~1
+        pairs = source[:even].view(np.uint16)
+        np.take(self.pairs, pairs, out=target[:even].view(self.result), mode="clip")
+        if even < source.size:
+            target[even:] = self.by_bits[source[even:].view(np.uint8)]
+        self.check(source, target)
+
+
+class _Wide(_Lookup):
+    def __init__(self, source: np.dtype[Any], target: np.dtype[Any], rules: Rules) -> None:
+        first = max(min([0, *rules.mapping]), -WIDE_TABLE // 2)
+        super().__init__(target, rules, first, WIDE_TABLE)
+        self.last = first + WIDE_TABLE - 1
+        self.search = _Search(source, target, rules)
+
+    def replace(self, source: Array, target: Array) -> None:
+        labels = integral(source)
+        if self.first <= labels.min() and labels.max() <= self.last:
+            index = np.subtract(labels, self.first, dtype=np.intp, casting="unsafe")
+            np.take(self.table, index, out=target, mode="clip")
+            self.check(labels, target)
+        else:
+            self.search.replace(labels, target)
+
+
+class _Search:
+    """Finds values of any size among the sorted keys of the mapping."""
+
+    def __init__(self, source: np.dtype[Any], target: np.dtype[Any], rules: Rules) -> None:
+        integer = source if source.kind in "iu" else np.dtype(np.int64)
+        keys = [key for key in sorted(rules.mapping) if _holds(integer, key)]
+        self.limits = limits_of(target)
+        self.keys = np.array(keys, integer)
+        self.fits = np.array([_holds(target, rules.mapping[key]) for key in keys], bool)
+        self.results = np.zeros(len(keys), target)
+        for index in np.flatnonzero(self.fits):
+            self.results[index] = rules.mapping[keys[index]]
+        self.colliding = np.array([v for v in rules.colliding if _holds(integer, v)], integer)
+        self.rules = rules
+
+    def replace(self, source: Array, target: Array) -> None:
+        if not self.keys.size:
+            self._others(source, target, np.ones(source.shape, bool))
+            return
+        position = np.minimum(np.searchsorted(self.keys, source), self.keys.size - 1)
+        hit = self.keys[position] == source
+        if not self.fits[position[hit]].all():
+            raise RefusedError
+        labels = source.copy()  # `target` may be the same memory
+        np.take(self.results, position, out=target, mode="clip")
+        self._others(labels, target, ~hit)
+
+    def _others(self, source: Array, target: Array, where: Array) -> None:
+        others = source[where]
+        if not others.size:
+            return
+        if self.rules.unmapped == "error" or np.isin(others, self.colliding).any():
+            raise RefusedError
+        fill = self.rules.fill
+        low, high = (others.min(), others.max()) if fill is None else (fill, fill)
+        if int(low) < self.limits[0] or int(high) > self.limits[1]:
+            raise RefusedError
+        target[where] = others if fill is None else fill
+
+
+def _holds(dtype: np.dtype[Any], value: int) -> bool:
+    low, high = limits_of(dtype)
+    return low <= value <= high
+
+
+def limits_of(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Return the least and greatest integer up to which `dtype` holds every integer exactly."""
+    if dtype.kind == "b":
+        return 0, 1
+    if dtype.kind == "f":
+        exact = 2 ** (np.finfo(dtype).nmant + 1)
+        return -exact, exact
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
