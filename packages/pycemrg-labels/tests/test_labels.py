@@ -254,3 +254,91 @@ groups:
 
 def test_a_faultless_manifest_has_no_problems(manager):
     assert manager().problems() == []
+
+
+def test_labels_and_groups_can_be_listed_and_not_changed(manager):
+    labels = manager()
+    assert dict(labels.labels) == {
+        "background": 0,
+        "LV_myo": 2,
+        "RV_myo": 3,
+        "LA_wall": 4,
+        "RA_wall": 5,
+    }
+    assert labels.groups["all_chambers"] == ("ventricles", "atria")
+    assert (len(labels), "LV_myo" in labels, "ventricles" in labels) == (5, True, False)
+    assert list(labels)[:2] == ["background", "LV_myo"]
+    with pytest.raises(TypeError):
+        labels.labels["LV_myo"] = 7
+
+
+def test_colours_codes_and_aliases_stand_beside_the_labels(manager):
+    labels = manager("""\
+labels: {LV: 1, RV: 2}
+colors: {LV: '#A1005C', RV: '#00ff0080'}
+codes: {LV: {scheme: SCT, value: '87878005', meaning: Left ventricle}}
+aliases: {LV: [LV_label, left_ventricle]}
+""")
+    assert labels.colors == {"LV": "#a1005c", "RV": "#00ff0080"}
+    assert labels.codes == {"LV": ("SCT", "87878005", "Left ventricle")}
+    assert labels.aliases == {"LV": ("LV_label", "left_ventricle")}
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("colors: {LV: red}", r"2:14: a colour is '#rrggbb' in quotes, not 'red'"),
+        ("colors: [red]", r"2:9: 'colors' must be a mapping, not a list"),
+        ("colors: {LV: }", r"2:14: expected a text, got nothing"),
+        ("codes: {LV: 1234}", r"2:13: a code is \{scheme: SCT"),
+        ("aliases: {LV: left}", r"2:15: aliases are a list of names"),
+    ],
+)
+def test_a_faulty_annotation_matters_only_to_who_asks_for_it(manager, section, message):
+    labels = manager(f"labels: {{LV: 1}}\n{section}")
+    assert labels.get_value("LV") == 1
+    with pytest.raises(ValueError, match=rf"^labels\.yaml:{message}"):
+        getattr(labels, section.split(":")[0])
+
+
+def test_plain_data_and_yaml_give_the_same_standard(tmp_path):
+    data = {
+        "labels": {"NO": 1, "010": 2, "LV": -3},
+        "groups": {"all": ["NO", "010", "7"]},
+        "colors": {"LV": "#a1005c"},
+        "codes": {"LV": {"scheme": "SCT", "value": "87878005", "meaning": "Left ventricle"}},
+        "aliases": {"LV": ["null"]},
+    }
+    made = LabelManager.from_dict(data)
+    assert made.to_dict() == data
+    (tmp_path / "labels.yaml").write_text(made.to_yaml())
+    assert LabelManager(tmp_path / "labels.yaml").to_dict() == data
+
+
+def test_the_yaml_means_the_same_to_a_plain_yaml_reader():
+    import yaml
+
+    data = {"labels": {"NO": 1, "010": 2, "1.10": 3, "null": 4}, "groups": {"on": ["NO", "010"]}}
+    assert yaml.safe_load(LabelManager.from_dict(data).to_yaml()) == data
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ({"labels": {"LV": "1"}}, ValueError, "my labels.labels.LV: expected an integer"),
+        ({"labels": {"LV": True}}, ValueError, "my labels.labels.LV: expected an integer"),
+        ({"labels": {1: "LV"}}, TypeError, "my labels.labels: a key must be a text, not 1"),
+        ({"groups": {"g": "LV"}}, ValueError, "my labels.groups.g: group 'g' must be a list"),
+        ([], TypeError, "my labels: a standard is a dict"),
+    ],
+)
+def test_faulty_plain_data_is_refused_by_key(data, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        LabelManager.from_dict(data, source="my labels")
+
+
+def test_a_manager_crosses_process_boundaries(manager):
+    import pickle
+
+    copy = pickle.loads(pickle.dumps(manager()))
+    assert copy.get_values_from_names(["all_chambers"]) == [2, 3, 4, 5]

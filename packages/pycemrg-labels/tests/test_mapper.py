@@ -70,3 +70,118 @@ def test_a_collision_names_the_structure_and_counts_its_voxels(mapper):
         half.apply([1, 79, 79, 79])
     assert half.apply([1, 79, 79, 79], collisions="allow").tolist() == [79] * 4
     assert half.apply([1, 79, 79, 79], unmapped="zero").tolist() == [79, 0, 0, 0]
+
+
+def standard(labels, **more):
+    return LabelManager.from_dict({"labels": labels, **more})
+
+
+def test_pairs_join_labels_of_different_names_and_win_over_equal_ones():
+    source, target = standard({"LV": 1, "RV": 2}), standard({"LV_myo": 10, "RV": 20, "LV": 30})
+    paired = LabelMapper(source, target, pairs={"LV": "LV_myo"})
+    assert paired.get_source_to_target_mapping() == {1: 10, 2: 20}
+
+
+@pytest.mark.parametrize("pairs", [{"LVV": "LV_myo"}, {"LV": "LV_mio"}])
+def test_a_pair_of_a_label_that_is_not_there_is_a_key_error(pairs):
+    with pytest.raises(KeyError, match=r"pairs: no label named 'LV.*did you mean"):
+        LabelMapper(standard({"LV": 1}), standard({"LV_myo": 1}), pairs=pairs)
+
+
+@pytest.mark.parametrize(
+    ("source_aliases", "target_aliases"),
+    [
+        pytest.param({"LV": ["LV_myo"]}, {}, id="the source knows the target's name"),
+        pytest.param({}, {"LV_myo": ["x", "LV"]}, id="the target knows the source's name"),
+        pytest.param({"LV": ["left"]}, {"LV_myo": ["left"]}, id="both know a third name"),
+    ],
+)
+def test_declared_aliases_join_labels(source_aliases, target_aliases):
+    joined = LabelMapper(
+        standard({"LV": 1}, aliases=source_aliases), standard({"LV_myo": 7}, aliases=target_aliases)
+    )
+    assert joined.get_source_to_target_mapping() == {1: 7}
+
+
+def test_an_exact_name_wins_over_an_alias():
+    source = standard({"LV": 1}, aliases={"LV": ["RV"]})
+    assert LabelMapper(source, standard({"RV": 5, "LV": 6})).get_source_to_target_mapping() == {
+        1: 6
+    }
+
+
+def test_aliases_that_fit_several_labels_are_a_value_error_that_asks_for_a_pair():
+    source = standard({"LV": 1}, aliases={"LV": ["LV_myo", "LV_bp"]})
+    with pytest.raises(ValueError, match=r"'LV' is each of LV_bp, LV_myo; say which one in pairs"):
+        LabelMapper(source, standard({"LV_myo": 1, "LV_bp": 2}))
+
+
+SOURCE = {"background": 0, "LV": 1, "RV": 2, "septum": 3, "cord": 79, "atrium_left": 5}
+TARGET = {"background": 0, "LV": 10, "RV": 10, "rib": 79, "left_atrium": 6, "atrium_lefd": 7}
+
+
+def test_the_report_tells_what_happens_to_every_label():
+    report = LabelMapper(standard(SOURCE), standard(TARGET)).report()
+    assert report.unchanged == [("background", 0, 0)]
+    assert report.changed == [("LV", 1, 10), ("RV", 2, 10)]
+    assert report.only_in_source == [("septum", 3), ("cord", 79), ("atrium_left", 5)]
+    assert report.only_in_target == {
+        "rib": [],
+        "left_atrium": [],
+        "atrium_lefd": ["atrium_left"],
+    }
+    assert report.merged == {10: ["LV", "RV"]}
+    assert report.is_lossy
+    assert report.colliding == [("cord", 79, "rib")]
+    assert report.conflicting == {}
+    assert report.unnamed == {}
+
+
+def test_the_report_for_an_image_is_about_the_values_in_it():
+    report = LabelMapper(standard(SOURCE), standard(TARGET)).report({1: 50, 5: 7, 99: 1234})
+    assert report.changed == [("LV", 1, 10)]
+    assert report.only_in_source == [("atrium_left", 5)]
+    assert report.merged == {}
+    assert report.colliding == []
+    assert report.unnamed == {99: 1234}
+    assert "no name: the value 99, present 1,234 times" in str(report)
+
+
+def test_the_report_lists_conflicting_names_of_one_value():
+    report = LabelMapper(standard({"a": 1, "b": 1}), standard({"a": 5, "b": 6})).report()
+    assert report.conflicting == {1: [("a", 5), ("b", 6)]}
+
+
+def test_two_mappings_become_one_that_does_both_in_one_pass():
+    clinical = standard({"LV": 1, "RV": 2, "only": 3})
+    atlas = standard({"LV": 2, "RV": 1, "other": 9})
+    simulation = standard({"RV": 7, "LV": 1, "other": 8})
+    both = LabelMapper(clinical, atlas).then(LabelMapper(atlas, simulation))
+    assert both.get_source_to_target_mapping() == {1: 1, 2: 7}
+    assert (both.source, both.target) == (clinical, simulation)
+
+
+def test_a_composition_follows_pairs_on_both_sides():
+    first = LabelMapper(standard({"a": 1}), standard({"b": 2}), pairs={"a": "b"})
+    second = LabelMapper(standard({"b": 2}), standard({"c": 3}), pairs={"b": "c"})
+    assert first.then(second).get_source_to_target_mapping() == {1: 3}
+
+
+def test_mappings_that_do_not_meet_are_refused():
+    first = LabelMapper(standard({"LV": 1}), standard({"LV": 2}))
+    second = LabelMapper(standard({"LV": 3}), standard({"LV": 4}))
+    with pytest.raises(ValueError, match=r"do not meet: 'LV' is 2 in .* and 3 in"):
+        first.then(second)
+
+
+def test_the_inverse_maps_back():
+    mapper = LabelMapper(standard({"LV": 1, "RV": 2}), standard({"LV": 2, "RV": 1}))
+    back = mapper.inverse()
+    assert back.get_source_to_target_mapping() == {2: 1, 1: 2}
+    assert mapper.then(back).get_source_to_target_mapping() == {1: 1, 2: 2}
+
+
+def test_a_lossy_mapping_has_no_inverse():
+    merging = LabelMapper(standard({"LV": 1, "RV": 2}), standard({"LV": 5, "RV": 5}))
+    with pytest.raises(ValueError, match="merges labels has no inverse: LV, RV -> 5"):
+        merging.inverse()

@@ -35,7 +35,7 @@ def _is_plain(array: np.ndarray[Any, Any]) -> bool:
 def _buffered(
     arrays: Sequence[np.ndarray[Any, Any]],
 ) -> Iterator[tuple[np.ndarray[Any, Any], ...]]:
-    iterator = np.nditer(
+    iterator = np.nditer(  # type: ignore[call-overload]  # numpy's stubs call "contig" "config"
         arrays,
         flags=["external_loop", "buffered", "zerosize_ok"],
         op_flags=[

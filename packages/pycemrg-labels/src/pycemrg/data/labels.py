@@ -80,7 +80,7 @@ class LabelManager:
         return manager
 
     def _load(self, manifest: Mapping, source: str) -> None:
-        self._source = source
+        self.source = source
         self._manifest = manifest
         self._label_section = manifest.section("labels")
         self._labels = {key.text: _value(key, value) for key, value in self._label_section}
@@ -172,7 +172,7 @@ class LabelManager:
         except KeyError as error:
             known = ", ".join(self._labels) or "none"
             question = near(str(name), self._labels)
-            message = f"{self._source}: no label named {name!r}{question}; the labels are: {known}"
+            message = f"{self.source}: no label named {name!r}{question}; the labels are: {known}"
             raise KeyError(message) from error
 
     def get_name(self, value: int) -> str:
@@ -187,9 +187,7 @@ class LabelManager:
             return self._names[value]
         except KeyError as error:
             known = ", ".join(f"{number} ({name})" for number, name in self._names.items())
-            message = (
-                f"{self._source}: no label has the value {value}; there are: {known or 'none'}"
-            )
+            message = f"{self.source}: no label has the value {value}; there are: {known or 'none'}"
             raise KeyError(message) from error
 
     def get_values_from_names(self, names: Sequence[str]) -> list[int]:
@@ -245,7 +243,7 @@ class LabelManager:
 
     def _walk(self, names: Iterable[Any]) -> Iterator[int | Problem]:
         texts = (name if isinstance(name, str) else str(name) for name in names)
-        return groups.walk(texts, self._labels, self._groups, self._source)
+        return groups.walk(texts, self._labels, self._groups, self.source)
 
     def _shadowed_groups(self) -> Iterator[Problem]:
         for key, _ in self._group_section:

@@ -59,18 +59,19 @@ def relabel(
         dtype('uint16')
     """
     rules = Rules(mapping, unmapped, collisions)
-    return relabel_by(rules, np.asarray(array), out=out, dtype=dtype, threads=threads)
+    return relabel_by(rules, array, out=out, dtype=dtype, threads=threads)
 
 
 def relabel_by(
     rules: Rules,
-    array: Array,
+    array: npt.ArrayLike,
     *,
     out: Array | None = None,
     dtype: npt.DTypeLike | None = None,
     threads: int | None = None,
 ) -> Array:
     """Return `array` relabelled by `rules`; see `relabel`."""
+    array = np.asarray(array)
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
     if array.dtype.kind not in "iuf":

@@ -1,0 +1,65 @@
+"""Which label of one standard is which label of another."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pycemrg.data.problems import near
+
+if TYPE_CHECKING:
+    from pycemrg.data.labels import LabelManager
+
+
+def match_names(
+    source: "LabelManager", target: "LabelManager", pairs: Mapping[str, str]
+) -> dict[str, str]:
+    """Return ``{source name: target name}`` in the order of the source.
+
+    A source label goes to the target label that `pairs` gives it, else to the one of the same name,
+    else to the one that has a name or alias in common with it.
+
+    Raises:
+        KeyError: If `pairs` names a label that its standard does not have.
+        ValueError: If a label shares aliases with several labels of the target.
+    """
+    _check_pairs(source, target, pairs)
+    by_alias = _target_names(target)
+    matches = {}
+    for name in source:
+        if name in pairs:
+            matches[name] = pairs[name]
+        elif name in target:
+            matches[name] = name
+        elif found := _by_alias(name, source, by_alias):
+            matches[name] = found
+    return matches
+
+
+def _check_pairs(source: "LabelManager", target: "LabelManager", pairs: Mapping[str, str]) -> None:
+    for names, standard in (pairs.keys(), source), (pairs.values(), target):
+        for name in names:
+            if name not in standard:
+                raise KeyError(
+                    f"pairs: no label named {name!r} in {standard.source}{near(name, standard)}"
+                )
+
+
+def _target_names(target: "LabelManager") -> dict[str, set[str]]:
+    """Return every name that a target label goes by, with the labels that go by it."""
+    known: dict[str, set[str]] = {name: {name} for name in target}
+    for name, others in target.aliases.items():
+        for other in others:
+            if name in target:
+                known.setdefault(other, set()).add(name)
+    return known
+
+
+def _by_alias(name: str, source: "LabelManager", known: Mapping[str, set[str]]) -> str | None:
+    found: set[str] = set()
+    for other in (name, *source.aliases.get(name, ())):
+        found |= known.get(other, set())
+    if len(found) > 1:
+        raise ValueError(
+            f"{source.source}: by its aliases, {name!r} is each of {', '.join(sorted(found))}; "
+            "say which one in pairs={source name: target name}"
+        )
+    return found.pop() if found else None
