@@ -19,6 +19,7 @@ COMMANDS = {
     "init": Lazy("pycemrg.cli.scaffold:init", "Make a study that runs as it stands."),
     "init-labels": Lazy("pycemrg.cli.scaffold:init_labels", "Write a starter labels.yaml."),
     "init-models": Lazy("pycemrg.cli.scaffold:init_models", "Write a starter models.yaml."),
+    "labels": Lazy("pycemrg.cli.labels:labels", "Label standards, and files that use them."),
 }
 
 EXPECTED = (OSError, ValueError, KeyError, RuntimeError, ImportError)

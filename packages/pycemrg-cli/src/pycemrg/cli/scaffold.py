@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pycemrg.files import ConfigScaffolder
+from pycemrg.files import ConfigScaffolder, ProjectScaffolder
 
 FORCE_HELP = "Replace the file if it exists."
 OutputPath = click.Path(dir_okay=False, path_type=Path)
@@ -61,8 +61,6 @@ def init_labels(output: Path, num_labels: int, num_groups: int, force: bool) -> 
 @click.option("--force", is_flag=True, help="Write the files again if the study exists.")
 def init(name: str, parent_dir: Path, with_src: bool, force: bool) -> None:
     """Make a study NAME that runs as it stands: label standards, models, scripts, outputs."""
-    from pycemrg.files.project import ProjectScaffolder
-
     study = ProjectScaffolder().create_project(name, parent_dir, with_src=with_src, overwrite=force)
     click.echo(f"made the study {study}", err=True)
     click.echo(f"run its case with: python {study / 'scripts' / 'run_case.py'}", err=True)

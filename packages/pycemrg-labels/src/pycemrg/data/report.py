@@ -92,7 +92,7 @@ def make_report(
         only_in_target=_only_in_target(source, target, matches),
         merged=_merged(matched),
         conflicting=_conflicting(matched),
-        colliding=_colliding(labels, target, matches, {row[1] for row in matched}),
+        colliding=_colliding(labels, source, target, matches),
         unnamed={v: n for v, n in (counts or {}).items() if v not in source._names},
     )
 
@@ -124,12 +124,14 @@ def _conflicting(matched: list[tuple[str, int, int]]) -> dict[int, list[tuple[st
 
 def _colliding(
     labels: Mapping[str, int],
+    source: "LabelManager",
     target: "LabelManager",
     matches: Mapping[str, str],
-    mapped: set[int],
 ) -> list[tuple[str, int, str]]:
+    mapped = {source.labels[name] for name in matches}
+    becomes = {target.labels[other]: other for other in matches.values()}
     return [
-        (name, value, target.get_name(value))
+        (name, value, becomes[value])
         for name, value in labels.items()
-        if name not in matches and value not in mapped and value in target.labels.values()
+        if value in becomes and value not in mapped
     ]
