@@ -21,6 +21,7 @@ from pycemrg.data.rules import Rules
 Array = np.ndarray[Any, Any]
 
 WIDE_TABLE = 65_536
+MARKS_TRIED = 256
 THREADS_FROM = 8_000_000
 """Elements from which a second thread gains more than its start costs."""
 
@@ -55,8 +56,9 @@ def replace(array: Array, out: Array, rules: Rules, threads: int) -> None:
 
 
 def _run(lookup: "_Lookup", array: Array, out: Array) -> None:
+    index = np.empty(SIZE, np.intp)
     for source, target in chunks([array, out]):
-        lookup.replace(source, target)
+        lookup.replace(source, target, index)
 
 
 def _split(array: Array, out: Array, threads: int) -> Iterator[tuple[Array, Array]]:
@@ -110,15 +112,16 @@ class _Lookup:
         """Give refused values a result that no other value has, and return it if there is one."""
         if self.refused is None:
             return None
-        used = set(self.table[~self.refused].tolist())
+        used = self.table[~self.refused]
         low, high = limits_of(self.table.dtype)
-        for candidate in range(high, max(low, high - len(used) - 1) - 1, -1):
-            if candidate not in used:
+        for candidate in range(high, max(low, high - MARKS_TRIED) - 1, -1):
+            if not (used == candidate).any():
                 self.table[self.refused] = candidate
                 return candidate
         return None
 
-    def replace(self, source: Array, target: Array) -> None:
+    def replace(self, source: Array, target: Array, index: Array) -> None:
+        """Write the results of one piece; `index` is room for as many integers."""
         raise NotImplementedError
 
     def check(self, source: Array, target: Array) -> None:
@@ -141,8 +144,8 @@ class _Table(_Lookup):
         # A signed value read as unsigned: 0 ... 127, then -128 ... -1.
         self.by_bits = np.roll(self.table, self.first)
 
-    def replace(self, source: Array, target: Array) -> None:
-        np.take(self.by_bits, source.view(self.unsigned), out=target, mode="clip")
+    def replace(self, source: Array, target: Array, index: Array) -> None:
+        _take(self.by_bits, source.view(self.unsigned), target, index)
         self.check(source, target)
 
 
@@ -153,10 +156,10 @@ class _Pairs(_Table):
         bits = self.by_bits.view(f"u{target.itemsize}").astype(self.result)
         self.pairs = (bits[:, None] << (8 * target.itemsize) | bits[None, :]).reshape(-1)
 
-    def replace(self, source: Array, target: Array) -> None:
+    def replace(self, source: Array, target: Array, index: Array) -> None:
         even = source.size & ~1
         pairs = source[:even].view(np.uint16)
-        np.take(self.pairs, pairs, out=target[:even].view(self.result), mode="clip")
+        _take(self.pairs, pairs, target[:even].view(self.result), index)
         if even < source.size:
             target[even:] = self.by_bits[source[even:].view(np.uint8)]
         self.check(source, target)
@@ -169,14 +172,22 @@ class _Wide(_Lookup):
         self.last = first + WIDE_TABLE - 1
         self.search = _Search(source, target, rules)
 
-    def replace(self, source: Array, target: Array) -> None:
+    def replace(self, source: Array, target: Array, index: Array) -> None:
         labels = integral(source)
         if self.first <= labels.min() and labels.max() <= self.last:
-            index = np.subtract(labels, self.first, dtype=np.intp, casting="unsafe")
-            np.take(self.table, index, out=target, mode="clip")
+            shifted = labels if self.first == 0 else labels - self.first
+            _take(self.table, shifted, target, index)
             self.check(labels, target)
         else:
             self.search.replace(labels, target)
+
+
+def _take(table: Array, positions: Array, target: Array, index: Array) -> None:
+    # `take` would make room for the positions as machine integers at each call, and "clip" spares
+    # it a second pass that looks for positions out of range: there are none.
+    index = index[: positions.size]
+    np.copyto(index, positions, casting="unsafe")
+    np.take(table, index, out=target, mode="clip")
 
 
 class _Search:
