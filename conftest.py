@@ -1,4 +1,4 @@
-"""Runs the examples of README and docs, each page in a folder of its own."""
+"""Runs the examples of README and docs, each page in a folder of its own; adds ``--long``."""
 
 import doctest
 import os
@@ -10,6 +10,19 @@ import pytest
 from sybil import Sybil
 from sybil.example import Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--long``."""
+    parser.addoption("--long", action="store_true", help="run the tests marked long, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the tests marked long unless ``--long`` is given."""
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes; run with --long"))
 
 
 def run_console(example: Example) -> None:
