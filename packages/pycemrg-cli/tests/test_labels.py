@@ -76,7 +76,9 @@ def test_lint_prints_every_problem_and_fails_on_errors_only(folder):
     assert lines[0].startswith("heart.yaml:7:3: warning: group 'none' has no members")
     assert lines[1].startswith("bad.yaml:1:16: warning: 'b' has the value 1, as 'a' has")
     assert lines[2].startswith("bad.yaml:2:14: error: no label or group named 'ghost'")
-    assert lines[3] == ("worse.yaml:2:6: error: expected an integer, got 'one' [not-loadable]")
+    assert lines[3] == (
+        "worse.yaml:2:6: error: expected an integer for 'a', got 'one' [not-loadable]"
+    )
     assert done.stderr == "2 errors, 2 warnings\n"
     assert run("labels", "lint", "heart.yaml").returncode == 0
 

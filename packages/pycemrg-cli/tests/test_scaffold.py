@@ -51,5 +51,5 @@ def test_an_existing_file_is_kept_without_force_and_replaced_with_it(tmp_path, c
 def test_impossible_numbers_are_wrong_usage_and_write_nothing(tmp_path, options):
     done = run("init-labels", *options, cwd=tmp_path)
     assert done.returncode == 2
-    assert "--num-labels" in done.stderr
+    assert f"Invalid value for '{options[-2]}': {options[-1]}" in done.stderr
     assert list(tmp_path.iterdir()) == []

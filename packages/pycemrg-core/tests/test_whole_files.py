@@ -155,3 +155,10 @@ def test_a_path_may_be_given_as_text(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_whole("labels.yaml", "x")
     assert Path("labels.yaml").read_text() == "x"
+
+
+@pytest.mark.parametrize("parent", ["file", "file/folder"])
+def test_a_file_in_the_place_of_a_folder_is_called_that(tmp_path, parent):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        write_whole(tmp_path / parent / "labels.yaml", "x")

@@ -189,7 +189,9 @@ def test_an_undefined_member_is_reported_with_its_place_when_resolved(manager):
         pytest.param(
             "labels: {LV: 1, LV: 2}", r"1:17: 'LV' is already defined", id="repeated name"
         ),
-        pytest.param("labels:\n  LV: one", r"2:7: expected an integer, got 'one'", id="text value"),
+        pytest.param(
+            "labels:\n  LV: one", r"2:7: expected an integer for 'LV', got 'one'", id="text value"
+        ),
         pytest.param("labels:\n  LV: [1]", r"2:7: the value of 'LV' must be an", id="list value"),
         pytest.param("labels: [LV]", r"1:9: 'labels' must be a mapping", id="labels as list"),
         pytest.param("labels: LV", r"1:9: 'labels' must be a mapping", id="labels as text"),
@@ -325,8 +327,8 @@ def test_the_yaml_means_the_same_to_a_plain_yaml_reader():
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        ({"labels": {"LV": "1"}}, ValueError, "my labels.labels.LV: expected an integer"),
-        ({"labels": {"LV": True}}, ValueError, "my labels.labels.LV: expected an integer"),
+        ({"labels": {"LV": "1"}}, ValueError, "my labels.labels.LV: expected an integer for 'LV'"),
+        ({"labels": {"LV": True}}, ValueError, "my labels.labels.LV: expected an integer for 'LV'"),
         ({"labels": {1: "LV"}}, TypeError, "my labels.labels: a key must be a text, not 1"),
         ({"groups": {"g": "LV"}}, ValueError, "my labels.groups.g: group 'g' must be a list"),
         ([], TypeError, "my labels: a standard is a dict"),

@@ -35,13 +35,28 @@ def init_models(output: Path, force: bool) -> None:
     show_default=True,
     help="File to write.",
 )
-@click.option("--num-labels", default=3, show_default=True, help="Number of placeholder labels.")
-@click.option("--num-groups", default=1, show_default=True, help="Number of placeholder groups.")
+@click.option(
+    "--num-labels",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Number of placeholder labels.",
+)
+@click.option(
+    "--num-groups",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of placeholder groups, at most as many as labels.",
+)
 @click.option("--force", is_flag=True, help=FORCE_HELP)
 def init_labels(output: Path, num_labels: int, num_groups: int, force: bool) -> None:
     """Write a starter labels.yaml with placeholder labels, spread evenly over groups."""
-    if num_labels < 1 or not 1 <= num_groups <= num_labels:
-        raise click.UsageError("there must be at least one label, and 1 to --num-labels groups")
+    if num_groups > num_labels:
+        raise click.BadParameter(
+            f"{num_groups} groups cannot each have one of {num_labels} labels",
+            param_hint="'--num-groups'",
+        )
     ConfigScaffolder().create_labels_manifest(
         output, overwrite=force, num_labels=num_labels, num_groups=num_groups
     )

@@ -68,8 +68,8 @@ class Scalar:
         """Whether YAML reads this as nothing at all: empty, ``~`` or ``null``, without quotes."""
         return self.plain and self.text in _NULLS
 
-    def integer(self) -> int:
-        """Return the value as an integer, or raise a ValueError that says why it is none.
+    def integer(self, key: str = "") -> int:
+        """Return the value as an integer, or raise a ValueError that says why `key` has none.
 
         Only ``-?(0|[1-9][0-9]*)`` and ``0x...`` are integers here. What YAML 1.1 would silently
         make of ``true``, ``010`` or ``1:30`` is refused.
@@ -79,7 +79,8 @@ class Scalar:
                 return int(self.text, 16 if "x" in self.text else 10)
             except ValueError as error:  # more digits than Python converts
                 raise self.place.error(f"an integer of {len(self.text)} digits") from error
-        raise self.place.error(f"expected an integer, got {self._describe()}")
+        whose = f" for {key!r}" if key else ""
+        raise self.place.error(f"expected an integer{whose}, got {self._describe()}")
 
     def _describe(self) -> str:
         if not self.plain:

@@ -25,6 +25,7 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool = True) -> Itera
     Raises:
         FileExistsError: If the file exists and `overwrite` is False, even if another process made
             it while the block ran.
+        NotADirectoryError: If there is a file where a folder is needed.
         OSError: If the folder cannot be made or written.
 
     Example:
@@ -38,7 +39,7 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool = True) -> Itera
     final = Path(os.path.realpath(path))
     if not overwrite and final.exists():
         raise _exists(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(final.parent)
     draft = final.with_name(f".{os.urandom(4).hex()}.{final.name}")
     try:
         yield draft
@@ -70,6 +71,13 @@ def write_whole(path: str | os.PathLike[str], content: str, *, overwrite: bool =
     """
     with whole_file(path, overwrite=overwrite) as draft:
         draft.write_text(content, encoding="utf-8", newline="")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # which would read as if the file to write existed
+        raise NotADirectoryError(f"{folder} is a file; a folder was expected") from error
 
 
 def _exists(path: str | os.PathLike[str]) -> FileExistsError:

@@ -1,13 +1,12 @@
 """A study of one's own: a folder with label standards, models, scripts and a case that runs."""
 
+import errno
 import keyword
 import os
 import re
 import secrets
 import shutil
 import sys
-import zipfile
-from importlib import resources
 from pathlib import Path
 from string import Template
 
@@ -37,6 +36,7 @@ ARCHIVE_FILES = {
     "adult_reference_volumes/volumes_ml.csv": "archive/volumes_ml.csv",
 }
 
+_TEMPLATES = Path(__file__).parent / "templates" / "study"
 _TAKEN = sys.stdlib_module_names | {"matplotlib", "nibabel", "numpy", "pycemrg"}
 
 
@@ -91,7 +91,7 @@ class ProjectScaffolder:
                 "of the study again, every other file stays"
             )
         if occupied:
-            _write_files(study, with_src)
+            _write_files(study, name, with_src)
         else:
             _make_whole(study, with_src)
         return study
@@ -119,16 +119,19 @@ def _make_whole(study: Path, with_src: bool) -> None:
     draft = study.with_name(f".{secrets.token_hex(4)}.{study.name}")
     draft.mkdir(parents=True)
     try:
-        _write_files(draft, with_src, name=study.name)
+        _write_files(draft, study.name, with_src)
         if study.is_dir():
             study.rmdir()  # an empty folder; only POSIX renames onto it
         draft.rename(study)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise FileExistsError(f"{study} was made by somebody else meanwhile") from error
+        raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _write_files(folder: Path, with_src: bool, *, name: str | None = None) -> None:
-    name = name or folder.name
+def _write_files(folder: Path, name: str, with_src: bool) -> None:
     package = _package_name(name)
     files = dict(STUDY_FILES)
     if with_src:
@@ -149,7 +152,7 @@ def _write_files(folder: Path, with_src: bool, *, name: str | None = None) -> No
 
 def _stored(name: str) -> str:
     """Return a template's text; line ends are newlines, whatever a checkout made of them."""
-    return (resources.files("pycemrg.files") / "templates/study" / name).read_text("utf-8")
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _package_name(name: str) -> str:
@@ -162,6 +165,8 @@ def _package_name(name: str) -> str:
 
 def _write_archive(path: Path) -> None:
     """Write the archive that models.yaml names, with the same bytes every time and everywhere."""
+    import zipfile  # 10 ms that a program which only wants output paths need not pay
+
     with whole_file(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
         for member, stored in ARCHIVE_FILES.items():
             entry = zipfile.ZipInfo(member, date_time=(2026, 1, 1, 0, 0, 0))

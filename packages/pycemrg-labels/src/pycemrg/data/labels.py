@@ -264,7 +264,7 @@ class LabelManager:
 def _value(key: Scalar, node: manifests.Node) -> int:
     if not isinstance(node, Scalar):
         raise node.place.error(f"the value of {key.text!r} must be an integer, not {node.kind}")
-    return node.integer()
+    return node.integer(key.text)
 
 
 def _members(key: Scalar, node: manifests.Node) -> list[Scalar]:

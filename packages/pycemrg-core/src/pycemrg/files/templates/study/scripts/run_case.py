@@ -70,8 +70,11 @@ def run_case(segmentation: Path | None, outputs: OutputManager, cache_dir: Path)
 
 def load_labels(path: Path) -> tuple[Any, Volume]:
     """Return a segmentation as an image and as integers, indexed [i, j, k]."""
-    image: Any = nib.squeeze_image(nib.load(path))
-    values = np.asarray(image.dataobj)
+    try:
+        image: Any = nib.squeeze_image(nib.load(path))
+        values = np.asarray(image.dataobj)
+    except Exception as error:  # a damaged file makes nibabel raise whatever it ran into
+        raise ValueError(f"{path}: cannot be read as an image: {error}") from error
     if values.dtype.kind == "f" and np.allclose(values, np.rint(values), rtol=0, atol=1e-3):
         values = np.rint(values).astype(np.int32)  # a scaled header gives 2.99999 for 3
     if values.ndim != 3 or values.dtype.kind not in "iu":
