@@ -116,3 +116,63 @@ def test_without_numpy_the_error_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "pycemrg.data.relabel")
     with pytest.raises(ImportError, match=r"pip install 'pycemrg-labels\[arrays\]'"):
         __import__("pycemrg.data.relabel")
+
+
+def every_value_used(dtype):
+    """Return a map whose results take up all 256 values, so that none is left to mark a refusal."""
+    limits = np.iinfo(dtype)
+    values = range(limits.min, limits.max + 1)
+    return {value: value for value in values if value != limits.max}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_a_refusal_is_found_also_where_every_result_is_taken(dtype):
+    mapping = every_value_used(dtype)
+    last = np.iinfo(dtype).max
+    mapping[3] = last
+    array = np.array([3, 4, last, 5], dtype=dtype)
+    with pytest.raises(ValueError, match=rf"{last}, present 1 times"):
+        relabel(array, mapping)
+    assert relabel(array[:2], mapping).tolist() == [last, 4]
+
+
+def test_a_refusal_in_place_leaves_the_array_as_it_was():
+    array = np.array([1, 2, 3, 79], dtype="int16")
+    with pytest.raises(ValueError, match="79, present 1 times"):
+        relabel(array, {1: 2, 2: 79}, out=array)
+    assert array.tolist() == [1, 2, 3, 79]
+
+
+def test_shifted_views_of_one_memory_do_not_disturb_each_other():
+    memory = np.array([1, 2, 3, 4, 5], dtype="uint8")
+    relabel(memory[:-1], {1: 2, 2: 3, 3: 4, 4: 1}, out=memory[1:])
+    assert memory.tolist() == [1, 2, 3, 4, 1]
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        (np.zeros(3, "uint8"), ValueError, r"out must have the shape \(2,\)"),
+        (
+            np.zeros(2, "uint8"),
+            OverflowError,
+            "1, present 1 times becomes 300, and the output holds",
+        ),
+    ],
+)
+def test_an_out_that_cannot_take_the_result_is_refused(out, error, message):
+    with pytest.raises(error, match=message):
+        relabel(np.array([1, 2], "uint8"), {1: 300}, out=out)
+    assert not out.any()
+
+
+def test_a_dtype_that_holds_all_that_is_present_will_do():
+    assert relabel(np.array([1, 200], "int16"), {1: 7}, dtype="uint8").tolist() == [7, 200]
+    with pytest.raises(OverflowError, match="300, present 2 times becomes 300"):
+        relabel(np.array([1, 300, 300], "int16"), {1: 7}, dtype="uint8")
+
+
+def test_large_values_are_searched_where_no_table_reaches():
+    mapping = {614454277: 5, 5: -(2**40), -(2**40): 614454277}
+    array = np.array([614454277, 5, -(2**40), 7], dtype="int64")
+    assert relabel(array, mapping).tolist() == [5, -(2**40), 614454277, 7]

@@ -1,8 +1,8 @@
 """The look-up engine: replaces the values of a large array at close to the speed of a copy.
 
-Three ways, by the type of the array. 8-bit labels go two at a time through a table of all 65,536
-pairs, 16-bit labels through a table of all values, wider ones through a table of the values around
-0 as long as a piece of the array stays inside it, and else through a binary search.
+A piece of the array whose values are 0 to 255, as nearly all labels are, goes two values at a time
+through a table of all 65,536 pairs of bytes. Any other piece goes through a table of all values of
+a 16-bit type or, for wider types, of the values around 0, and else through a binary search.
 
 A value that is refused gets a result in the tables that no other value has. One comparison of a
 piece, while it is in the cache, then tells whether any refused value is present.
@@ -10,7 +10,7 @@ piece, while it is in the cache, then tells whether any refused value is present
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -56,9 +56,16 @@ def replace(array: Array, out: Array, rules: Rules, threads: int) -> None:
 
 
 def _run(lookup: "_Lookup", array: Array, out: Array) -> None:
-    index = np.empty(SIZE, np.intp)
+    room = _Room(np.empty(SIZE, np.intp), np.empty(SIZE, np.uint8))
     for source, target in chunks([array, out]):
-        lookup.replace(source, target, index)
+        lookup.replace(source, target, room)
+
+
+class _Room(NamedTuple):
+    """Memory of one thread, used for one piece after another."""
+
+    positions: Array
+    narrow: Array
 
 
 def _split(array: Array, out: Array, threads: int) -> Iterator[tuple[Array, Array]]:
@@ -74,14 +81,24 @@ def _split(array: Array, out: Array, threads: int) -> Iterator[tuple[Array, Arra
 
 
 def _lookup(source: np.dtype[Any], target: np.dtype[Any], rules: Rules) -> "_Lookup":
-    if source.kind in "iu" and source.itemsize == 1 and target.itemsize <= 2:
-        return _Pairs(source, target, rules)
-    if source.kind in "iu" and source.itemsize <= 2:
-        return _Table(source, target, rules)
-    return _Wide(source, target, rules)
+    if source.kind in "iu" and source.itemsize == 1:
+        by_bits = _Table(source, target, rules)
+        return _Pairs(by_bits) if target.itemsize <= 4 else by_bits
+    if source.kind in "iu" and source.itemsize == 2:
+        by_value: _Lookup = _Table(source, target, rules)
+    else:
+        by_value = _Wide(source, target, rules)
+    if source.kind == "f" or target.itemsize > 4:
+        return by_value
+    return _MostlyBytes(_Pairs(_Table(np.dtype(np.uint8), target, rules)), by_value)
 
 
-class _Lookup:
+class _Lookup(Protocol):
+    def replace(self, source: Array, target: Array, room: _Room) -> None:
+        """Write the results of one piece, or raise RefusedError."""
+
+
+class _Values:
     """A table over the values `first` ... `first + size - 1`, and the mark of refused values."""
 
     def __init__(self, target: np.dtype[Any], rules: Rules, first: int, size: int) -> None:
@@ -120,23 +137,21 @@ class _Lookup:
                 return candidate
         return None
 
-    def replace(self, source: Array, target: Array, index: Array) -> None:
-        """Write the results of one piece; `index` is room for as many integers."""
-        raise NotImplementedError
+    def check_source(self, source: Array) -> None:
+        """Raise RefusedError if the piece holds a refused value and there is no mark to find it."""
+        if self.refused is not None and self.mark is None:
+            if self.refused[source.astype(np.int64) - self.first].any():
+                raise RefusedError
 
-    def check(self, source: Array, target: Array) -> None:
-        """Raise RefusedError if the piece holds a refused value."""
-        if self.refused is None:
-            return
-        if self.mark is not None:
-            found = (target == self.mark).any()
-        else:
-            found = self.refused[source.astype(np.int64) - self.first].any()
-        if found:
+    def check_target(self, target: Array) -> None:
+        """Raise RefusedError if a refused value has left its mark."""
+        if self.mark is not None and (target == self.mark).any():
             raise RefusedError
 
 
-class _Table(_Lookup):
+class _Table(_Values):
+    """All values of an 8-bit or 16-bit type."""
+
     def __init__(self, source: np.dtype[Any], target: np.dtype[Any], rules: Rules) -> None:
         limits = np.iinfo(source)
         super().__init__(target, rules, int(limits.min), int(limits.max) - int(limits.min) + 1)
@@ -144,48 +159,72 @@ class _Table(_Lookup):
         # A signed value read as unsigned: 0 ... 127, then -128 ... -1.
         self.by_bits = np.roll(self.table, self.first)
 
-    def replace(self, source: Array, target: Array, index: Array) -> None:
-        _take(self.by_bits, source.view(self.unsigned), target, index)
-        self.check(source, target)
+    def replace(self, source: Array, target: Array, room: _Room) -> None:
+        self.check_source(source)
+        _take(self.by_bits, source.view(self.unsigned), target, room)
+        self.check_target(target)
 
 
-class _Pairs(_Table):
-    def __init__(self, source: np.dtype[Any], target: np.dtype[Any], rules: Rules) -> None:
-        super().__init__(source, target, rules)
-        self.result = np.dtype(f"u{2 * target.itemsize}")
-        bits = self.by_bits.view(f"u{target.itemsize}").astype(self.result)
-        self.pairs = (bits[:, None] << (8 * target.itemsize) | bits[None, :]).reshape(-1)
+class _Pairs:
+    """All pairs of the values of an 8-bit type."""
 
-    def replace(self, source: Array, target: Array, index: Array) -> None:
+    def __init__(self, single: _Table) -> None:
+        size = single.table.itemsize
+        self.single = single
+        self.result = np.dtype(f"u{2 * size}")
+        bits = single.by_bits.view(f"u{size}").astype(self.result)
+        self.pairs = (bits[:, None] << (8 * size) | bits[None, :]).reshape(-1)
+
+    def replace(self, source: Array, target: Array, room: _Room) -> None:
+        self.single.check_source(source)
         even = source.size & ~1
         pairs = source[:even].view(np.uint16)
-        _take(self.pairs, pairs, target[:even].view(self.result), index)
+        _take(self.pairs, pairs, target[:even].view(self.result), room)
         if even < source.size:
-            target[even:] = self.by_bits[source[even:].view(np.uint8)]
-        self.check(source, target)
+            target[even:] = self.single.by_bits[source[even:].view(np.uint8)]
+        self.single.check_target(target)
 
 
-class _Wide(_Lookup):
+class _MostlyBytes:
+    """Pairs where all values of a piece are 0 to 255, another way where they are not."""
+
+    def __init__(self, pairs: _Pairs, other: _Lookup) -> None:
+        self.pairs = pairs
+        self.other = other
+
+    def replace(self, source: Array, target: Array, room: _Room) -> None:
+        if source.view(f"u{source.itemsize}").max() > 255:
+            self.other.replace(source, target, room)
+            return
+        narrow = room.narrow[: source.size]
+        np.copyto(narrow, source, casting="unsafe")
+        self.pairs.replace(narrow, target, room)
+
+
+class _Wide(_Values):
+    """The values around 0 of a wider type, and a binary search for pieces that hold others."""
+
     def __init__(self, source: np.dtype[Any], target: np.dtype[Any], rules: Rules) -> None:
         first = max(min([0, *rules.mapping]), -WIDE_TABLE // 2)
         super().__init__(target, rules, first, WIDE_TABLE)
         self.last = first + WIDE_TABLE - 1
         self.search = _Search(source, target, rules)
 
-    def replace(self, source: Array, target: Array, index: Array) -> None:
+    def replace(self, source: Array, target: Array, room: _Room) -> None:
         labels = integral(source)
         if self.first <= labels.min() and labels.max() <= self.last:
+            self.check_source(labels)
             shifted = labels if self.first == 0 else labels - self.first
-            _take(self.table, shifted, target, index)
-            self.check(labels, target)
+            _take(self.table, shifted, target, room)
+            self.check_target(target)
         else:
             self.search.replace(labels, target)
 
 
-def _take(table: Array, positions: Array, target: Array, index: Array) -> None:
+def _take(table: Array, positions: Array, target: Array, room: _Room) -> None:
     # `take` would make room for the positions as machine integers at each call, and "clip" spares
     # it a second pass that looks for positions out of range: there are none.
-    index = index[: positions.size]
+    index = room.positions[: positions.size]
     np.copyto(index, positions, casting="unsafe")
     np.take(table, index, out=target, mode="clip")
 
