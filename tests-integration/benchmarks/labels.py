@@ -113,7 +113,7 @@ def _by_skimage(volume: Array) -> Array:
 def _by_simpleitk(volume: Array) -> Array:
     image = SimpleITK.GetImageFromArray(volume)
     changed = SimpleITK.ChangeLabel(image, {float(k): float(v) for k, v in MAPPING.items()})
-    return np.asarray(SimpleITK.GetArrayViewFromImage(changed))
+    return np.asarray(SimpleITK.GetArrayFromImage(changed))
 
 
 def _by_loop(volume: Array) -> Array:

@@ -139,9 +139,10 @@ class _Values:
 
     def check_source(self, source: Array) -> None:
         """Raise RefusedError if the piece holds a refused value and there is no mark to find it."""
-        if self.refused is not None and self.mark is None:
-            if self.refused[source.astype(np.int64) - self.first].any():
-                raise RefusedError
+        if self.refused is None or self.mark is not None:
+            return
+        if self.refused[source.astype(np.int64) - self.first].any():
+            raise RefusedError
 
     def check_target(self, target: Array) -> None:
         """Raise RefusedError if a refused value has left its mark."""
