@@ -3,65 +3,24 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from pycemrg.data import LabelManager, LabelMapper
-    from pycemrg.data.rules import Unmapped
-
-Manifest = click.Path(dir_okay=False, path_type=Path)
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-force = click.option("--force", is_flag=True, help="Replace the output if it exists.")
-
-
-class LabelName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
-    """A label or group of the manifest that another argument of the command names."""
-
-    name = "name"
-
-    def __init__(self, manifest: str) -> None:
-        self.manifest = manifest
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[Any]:
-        """Offer the names of the manifest; offer none if it cannot be read."""
-        from click.shell_completion import CompletionItem
-
-        try:
-            labels = _load(ctx.params[self.manifest])
-        except (OSError, ValueError, KeyError):
-            return []
-        names = [*labels, *(name for name in labels.groups if name not in labels)]
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
-
-
-class UnmappedValue(click.ParamType):  # type: ignore[type-arg]
-    """``keep``, ``zero``, ``error`` or an integer."""
-
-    name = "keep|zero|error|INTEGER"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> "Unmapped":
-        """Return the word or the integer."""
-        if value in ("keep", "zero", "error"):
-            return cast("Unmapped", value)
-        try:
-            return int(value)
-        except ValueError:
-            self.fail(f"{value!r} is not one of keep, zero, error or an integer", param, ctx)
-
-
-pair_option = click.option(
-    "--pair",
-    "pairs",
-    multiple=True,
-    metavar="SOURCE=TARGET",
-    help="Join two labels of different names; may be repeated.",
+from pycemrg.cli.label_files import check, convert, relabel
+from pycemrg.cli.label_options import (
+    File,
+    LabelName,
+    Manifest,
+    as_json,
+    force,
+    load_mapper,
+    load_standard,
+    pair_option,
 )
+
+if TYPE_CHECKING:
+    from pycemrg.data import LabelManager
 
 
 @click.group("labels")
@@ -69,15 +28,36 @@ def labels() -> None:
     """Label standards: show, check, compare, convert; relabel segmentations and meshes."""
 
 
+for command in (check, convert, relabel):
+    labels.add_command(command)
+
+
 @labels.command()
 @click.argument("manifest", type=Manifest)
 @as_json
-def show(manifest: Path, as_json: bool) -> None:
-    """List the labels and groups of MANIFEST."""
-    standard = _load(manifest)
-    if as_json:
+@click.option("--image", type=File, help="Draw the middle slices of this segmentation instead.")
+@click.option("--output", "-o", type=File, help="The picture to write, such as seg.png.")
+@force
+def show(
+    manifest: Path, as_json: bool, image: Path | None, output: Path | None, force: bool
+) -> None:
+    """List the labels and groups of MANIFEST, or draw a segmentation with its names."""
+    standard = load_standard(manifest)
+    if (image is None) != (output is None):
+        raise click.UsageError("--image and --output go together")
+    if image is not None and output is not None:
+        from pycemrg.data.drawing import draw_slices
+        from pycemrg.data.volumes import read_labels
+
+        path = draw_slices(read_labels(image), standard, output, overwrite=force)
+        click.echo(f"wrote {path}", err=True)
+    elif as_json:
         click.echo(json.dumps(standard.to_dict(), indent=2))
-        return
+    else:
+        _list(standard)
+
+
+def _list(standard: "LabelManager") -> None:
     width = max((len(name) for name in (*standard, *standard.groups)), default=0)
     for name, value in standard.labels.items():
         color = standard.colors.get(name, "")
@@ -127,7 +107,7 @@ def tags(manifest: Path, names: Sequence[str], separator: str) -> None:
     \b
     meshtool extract mesh -tags=$(pycemrg labels tags labels.yaml ventricles) ...
     """
-    found = _load(manifest).get_tags_string(list(names), separator)
+    found = load_standard(manifest).get_tags_string(list(names), separator)
     if not found:
         raise click.ClickException(f"{', '.join(names)}: a group without members has no values")
     click.echo(found)
@@ -139,7 +119,7 @@ def tags(manifest: Path, names: Sequence[str], separator: str) -> None:
 @as_json
 def diff(first: Path, second: Path, as_json: bool) -> None:
     """Compare two standards: names that only one has, and names whose value differs."""
-    a, b = _load(first).labels, _load(second).labels
+    a, b = load_standard(first).labels, load_standard(second).labels
     removed = {name: value for name, value in a.items() if name not in b}
     added = {name: value for name, value in b.items() if name not in a}
     changed = {name: [value, b[name]] for name, value in a.items() if b.get(name, value) != value}
@@ -162,7 +142,7 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
 @as_json
 def map_(source: Path, target: Path, pairs: Sequence[str], as_json: bool) -> None:
     """Show what a mapping from SOURCE to TARGET does and cannot do."""
-    mapper = _mapper(source, target, pairs)
+    mapper = load_mapper(source, target, pairs)
     if as_json:
         click.echo(json.dumps(mapper.get_source_to_target_mapping()))
     else:
@@ -178,24 +158,9 @@ def schema() -> None:
     click.echo(text, nl=False)
 
 
-def _load(path: Path) -> "LabelManager":
-    from pycemrg.data import LabelManager
-
-    return LabelManager(path)
-
-
-def _mapper(source: Path, target: Path, pairs: Sequence[str]) -> "LabelMapper":
-    from pycemrg.data import LabelMapper
-
-    split = [pair.split("=", 1) for pair in pairs]
-    if any(len(pair) != 2 for pair in split):
-        raise click.UsageError("--pair takes SOURCE=TARGET, such as LV=LV_myo")
-    return LabelMapper(_load(source), _load(target), pairs=dict(split))
-
-
 def _findings(manifest: Path) -> list[dict[str, Any]]:
     try:
-        problems = _load(manifest).problems()
+        problems = load_standard(manifest).problems()
     except ValueError as error:
         return [_load_error(manifest, str(error))]
     return [

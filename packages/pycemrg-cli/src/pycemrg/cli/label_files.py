@@ -1,0 +1,155 @@
+"""`pycemrg labels relabel`, `check` and `convert`: files that use label standards."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pycemrg.cli.label_options import (
+    File,
+    Manifest,
+    UnmappedValue,
+    as_json,
+    force,
+    load_mapper,
+    load_standard,
+    pair_option,
+)
+
+if TYPE_CHECKING:
+    from pycemrg.data.rules import Collisions, Unmapped
+
+
+@click.command()
+@click.argument("source", type=File, metavar="IN")
+@click.argument("target", type=File, metavar="OUT")
+@click.option("--from", "old", type=Manifest, required=True, help="The standard of IN.")
+@click.option("--to", "new", type=Manifest, required=True, help="The standard of OUT.")
+@pair_option
+@click.option(
+    "--unmapped",
+    type=UnmappedValue(),
+    default="keep",
+    show_default=True,
+    help="What becomes of a value without a target.",
+)
+@click.option(
+    "--allow-collisions",
+    is_flag=True,
+    help="Keep a value without a target even if it means another structure in the new standard.",
+)
+@force
+def relabel(
+    source: Path,
+    target: Path,
+    old: Path,
+    new: Path,
+    pairs: Sequence[str],
+    unmapped: "Unmapped",
+    allow_collisions: bool,
+    force: bool,
+) -> None:
+    """Relabel a segmentation (NIfTI, NRRD) or a mesh (openCARP .elem, VTK).
+
+    OUT may be IN itself with --force. What the mapping does is printed before anything is written.
+    """
+    mapper = load_mapper(old, new, pairs)
+    click.echo(str(mapper.report(_count(source))), err=True)
+    collisions: Collisions = "allow" if allow_collisions else "refuse"
+    if _is_mesh(source):
+        from pycemrg.data.meshes import relabel_mesh
+
+        relabel_mesh(
+            source, target, mapper, unmapped=unmapped, collisions=collisions, overwrite=force
+        )
+    else:
+        from pycemrg.data.volumes import relabel_volume
+
+        relabel_volume(
+            source, target, mapper, unmapped=unmapped, collisions=collisions, overwrite=force
+        )
+    click.echo(f"wrote {target}", err=True)
+
+
+@click.command()
+@click.argument("image", type=File)
+@click.argument("manifest", type=Manifest)
+@as_json
+def check(image: Path, manifest: Path, as_json: bool) -> None:
+    """Count the voxels of IMAGE (and ml), or the elements of a mesh, by the names of MANIFEST.
+
+    Fails if IMAGE holds a value that has no name, other than 0. Names without a voxel are listed.
+    """
+    standard = load_standard(manifest)
+    counts, voxel_ml = _count(image), _voxel_ml(image)
+    named = {name: counts.get(value, 0) for name, value in standard.labels.items()}
+    unnamed = {v: n for v, n in counts.items() if v and v not in standard.labels.values()}
+    absent = [name for name, count in named.items() if count == 0]
+    if as_json:
+        found = {"named": named, "unnamed": unnamed, "absent": absent, "voxel_ml": voxel_ml}
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for name, count in named.items():
+            if count:
+                ml = "" if voxel_ml is None else f"  {count * voxel_ml:12,.3f} ml"
+                click.echo(f"{standard.labels[name]:>6}  {name:30}  {count:>12,}{ml}")
+        for value, count in unnamed.items():
+            click.echo(f"{value:>6}  {'(no name)':30}  {count:>12,}")
+        click.echo(f"without a voxel: {', '.join(absent) or 'none'}")
+    if unnamed:
+        listed = ", ".join(map(str, unnamed))
+        raise click.ClickException(f"{image}: values without a name in {manifest}: {listed}")
+
+
+@click.command()
+@click.argument("source", type=File, metavar="IN")
+@click.argument("target", type=File, metavar="OUT")
+@click.option("--from", "old", metavar="FORMAT", help="Format of IN, if its name does not tell.")
+@click.option("--to", "new", metavar="FORMAT", help="Format of OUT, if its name does not tell.")
+@force
+def convert(source: Path, target: Path, old: str | None, new: str | None, force: bool) -> None:
+    """Convert between label manifests (.yaml) and the label tables of other programs.
+
+    What the new format cannot hold is listed.
+    """
+    from pycemrg.data.tables import read_table, write_table
+
+    yaml = (".yaml", ".yml")
+    standard = load_standard(source) if source.suffix in yaml else read_table(source, old)
+    if target.suffix in yaml:
+        from pycemrg.core.whole_files import write_whole
+
+        write_whole(target, standard.to_yaml(), overwrite=force)
+        losses: list[str] = []
+    else:
+        losses = write_table(standard, target, new, overwrite=force)
+    for loss in losses:
+        click.echo(f"lost: {loss}", err=True)
+    click.echo(f"wrote {target}", err=True)
+
+
+def _is_mesh(path: Path) -> bool:
+    from pycemrg.data.meshes import SUFFIXES
+
+    return path.suffix.lower() in SUFFIXES
+
+
+def _count(path: Path) -> dict[int, int]:
+    if _is_mesh(path):
+        from pycemrg.data.meshes import count_tags
+
+        return count_tags(path)
+    from pycemrg.data.counting import count_values
+    from pycemrg.data.volumes import read_labels
+
+    return count_values(read_labels(path).array)
+
+
+def _voxel_ml(path: Path) -> float | None:
+    if _is_mesh(path):
+        return None
+    from pycemrg.data.volumes import read_labels
+
+    return read_labels(path).voxel_ml

@@ -1,0 +1,142 @@
+"""A picture of a segmentation: its three middle slices, with names, colours and volumes."""
+
+import colorsys
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pycemrg.core.whole_files import whole_file
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pycemrg.data.labels import LabelManager
+    from pycemrg.data.volumes import LabelVolume
+
+VIEWS = ("sagittal", "coronal", "axial")
+DIRECTIONS = ("L to R", "P to A", "I to S")
+GOLDEN_ANGLE = 0.381966  # successive hues that stay far apart
+
+
+def draw_slices(
+    volume: "LabelVolume",
+    labels: "LabelManager",
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Draw the middle slices through the labelled part of a volume to a picture.
+
+    The slices are cut along the axes of the file: sagittal, coronal and axial, with superior or
+    anterior up and the patient's right on the right. A label has the colour of its standard, or one
+    of its own. The background, 0, is left white.
+
+    Args:
+        volume: What `pycemrg.data.volumes.read_labels` returns, with three axes.
+        labels: The standard that the volume is labelled by.
+        path: The picture to write; its suffix gives the format (``.png``, ``.pdf``, ``.svg``).
+        overwrite: Whether an existing file may be replaced.
+
+    Returns:
+        The absolute path of the picture.
+
+    Raises:
+        ValueError: If the volume does not have three axes or the suffix names no format.
+        FileExistsError: If the picture exists and `overwrite` is False.
+        ImportError: If matplotlib is missing (``pycemrg-labels[plots]``).
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Patch
+    except ImportError as error:
+        raise ImportError(
+            "drawing needs matplotlib; "
+            "install it with: python -m pip install 'pycemrg-labels[plots]'"
+        ) from error
+    from pycemrg.data.counting import count_values
+
+    array, spacing = _to_ras(volume)
+    counts = count_values(array)
+    colors = _colors([value for value in counts if value != 0], labels)
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    axes = figure.subplots(1, 3)
+    for axis, (view, ax) in enumerate(zip(VIEWS, axes, strict=True)):
+        across, up = [other for other in range(3) if other != axis]
+        ax.imshow(
+            _painted(_middle_slice(array, axis), colors),
+            origin="lower",
+            interpolation="nearest",
+            aspect=spacing[up] / spacing[across],
+        )
+        ax.set_title(view)
+        ax.set(xticks=[], yticks=[], xlabel=DIRECTIONS[across], ylabel=DIRECTIONS[up])
+    handles = [
+        Patch(facecolor=color, label=_caption(value, counts[value] * volume.voxel_ml, labels))
+        for value, color in colors.items()
+    ]
+    figure.legend(
+        handles=handles, loc="outside right upper", fontsize="small", ncols=1 + len(handles) // 26
+    )
+    target = Path(path)
+    with whole_file(target, overwrite=overwrite) as draft:
+        figure.savefig(draft, dpi=150)
+    return target.absolute()
+
+
+def _to_ras(volume: "LabelVolume") -> "tuple[np.ndarray[Any, Any], list[float]]":
+    """Turn and flip the axes so that they point right, to the front and up; give their spacing."""
+    import numpy as np
+
+    if volume.array.ndim != 3:
+        raise ValueError(f"a picture needs a volume of three axes, not {volume.array.ndim}")
+    directions = volume.affine[:3, :3]
+    order: list[int] = []
+    for world in range(3):
+        free = [axis for axis in range(3) if axis not in order]
+        order.append(max(free, key=lambda axis: abs(directions[world, axis])))
+    array = np.transpose(volume.array, order)
+    for world, axis in enumerate(order):
+        if directions[world, axis] < 0:
+            array = np.flip(array, world)
+    return array, [float(np.linalg.norm(directions[:, axis])) for axis in order]
+
+
+def _middle_slice(array: "np.ndarray[Any, Any]", axis: int) -> "np.ndarray[Any, Any]":
+    """Return the slice through the middle of what is labelled, with the second axis up."""
+    import numpy as np
+
+    others = tuple(other for other in range(3) if other != axis)
+    labelled = np.flatnonzero((array != 0).any(axis=others))
+    index = int(labelled[len(labelled) // 2]) if labelled.size else array.shape[axis] // 2
+    return np.asarray(np.take(array, index, axis=axis).T)
+
+
+def _painted(
+    labels: "np.ndarray[Any, Any]", colors: dict[int, tuple[float, float, float]]
+) -> "np.ndarray[Any, Any]":
+    import numpy as np
+
+    picture = np.ones((*labels.shape, 3))
+    for value, color in colors.items():
+        picture[labels == value] = color
+    return picture
+
+
+def _colors(values: list[int], labels: "LabelManager") -> dict[int, tuple[float, float, float]]:
+    given = {labels.labels[name]: color for name, color in labels.colors.items() if name in labels}
+    return {
+        value: _rgb(given[value])
+        if value in given
+        else colorsys.hsv_to_rgb(number * GOLDEN_ANGLE % 1, 0.6, 0.9 - 0.3 * (number % 2))
+        for number, value in enumerate(values)
+    }
+
+
+def _rgb(color: str) -> tuple[float, float, float]:
+    red, green, blue = (int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    return red, green, blue
+
+
+def _caption(value: int, ml: float, labels: "LabelManager") -> str:
+    name = labels.get_name(value) if value in labels.labels.values() else "(no name)"
+    return f"{value}  {name}  {ml:,.1f} ml"
