@@ -1,3 +1,5 @@
-"""TODO."""
+"""Solvers, atlases and other archives by name, as `pycemrg.models` does it for models."""
 
-__all__: list[str] = []
+from pycemrg.assets.manager import AssetManager
+
+__all__ = ["AssetManager"]

@@ -1,3 +1,6 @@
-"""TODO."""
+"""Model weights and archives by name: verified, cached, the right bytes every time."""
 
-__all__: list[str] = []
+from pycemrg.models.checksums import HashMismatchError
+from pycemrg.models.manager import ModelManager
+
+__all__ = ["HashMismatchError", "ModelManager"]

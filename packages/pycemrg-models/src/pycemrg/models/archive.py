@@ -1,0 +1,249 @@
+"""Safe extraction of zip and tar archives."""
+
+import bz2
+import gzip
+import lzma
+import os
+import shutil
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pycemrg.models.checksums import CHUNK, Readable, digest
+from pycemrg.models.inflated import Inflated
+from pycemrg.models.listing import Listing, Stored
+from pycemrg.models.members import MAX_LINK, MAX_MEMBERS, Members
+
+MAX_DIRECTORY = MAX_MEMBERS * 512  # bytes of a zip's directory; zipfile reads it all at once
+
+_END = struct.Struct("<8x2xHI")  # APPNOTE.TXT 4.3.16: entries, size of the directory in bytes
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    zlib.error,
+    struct.error,
+    EOFError,
+    IndexError,
+    NotImplementedError,  # a compression method that zipfile does not know
+    OverflowError,
+    ValueError,
+)
+
+
+def extract(source: BinaryIO, kind: str, tree: Path, name: str) -> Listing:
+    """Unpack an archive into an empty folder and return what it held.
+
+    Refused are members with an absolute path, a drive, ``..``, a backslash or control characters,
+    names that appear twice or differ only in case, overlapping zip entries, encrypted members,
+    devices, and links that leave the tree; an archive with more than 100,000 members; and one that
+    unpacks to more than 200 times its size or than the disk holds. What is executable stays so;
+    all other permissions come from the umask. Symbolic links are made last, so that nothing is
+    ever written through one.
+
+    Args:
+        source: The archive, open for reading.
+        kind: ``"zip"``, or ``"tar"`` with whatever compression its first bytes say.
+        tree: The folder to fill. It holds anything or nothing if this raises.
+        name: What to call the archive in messages.
+
+    Raises:
+        RuntimeError: If the archive is damaged or refused; with the member's name.
+        OSError: If the tree cannot be written.
+    """
+    size = source.seek(0, os.SEEK_END)
+    writer = _Tree(tree, Members(name, size, tree))
+    try:
+        if kind == "zip":
+            _extract_zip(source, writer)
+        else:
+            _extract_tar(source, size, writer)
+    except _DAMAGE as error:
+        raise RuntimeError(
+            f"{name}: not a whole {kind} archive{looks(source)} ({error})"
+        ) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise RuntimeError(f"{name}: damaged ({error})") from error  # as bz2 says it
+    return writer.finish()
+
+
+class _Tree:
+    """A folder that is filled member by member."""
+
+    def __init__(self, folder: Path, members: Members) -> None:
+        self.folder = folder
+        self.members = members
+        self._files: dict[str, Stored] = {}
+
+    def folders(self, path: str) -> None:
+        (self.folder / path).mkdir(parents=True, exist_ok=True)
+
+    def write(
+        self, path: str, source: Readable, size: int, executable: bool, mtime: float | None = None
+    ) -> None:
+        """Write a file; `mtime` in seconds is kept because compiled Python files depend on it."""
+        full = self.folder / path
+        full.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with open(os.open(full, flags, 0o777 if executable else 0o666), "wb") as file:  # noqa: PTH123
+            found = digest(source, file.write)
+        if found.size != size:
+            self.members.refuse(path, f"ends after {found.size:,} of {size:,} bytes")
+        if mtime is not None:
+            with suppress(OSError, OverflowError, ValueError):
+                os.utime(full, (mtime, mtime))
+        self._files[path] = _stored(full, found.sha256)
+
+    def hard_link(self, path: str, to: str) -> None:
+        """Give a file that was written before a second name."""
+        first = self._files.get(to)
+        if first is None:
+            self.members.refuse(path, f"a hard link to {to!r}, which is no file before it")
+        full = self.folder / path
+        full.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(self.folder / to, full)
+        except OSError:  # no hard links on this file system
+            shutil.copy2(self.folder / to, full)
+        self._files[path] = _stored(full, first.sha256)
+
+    def finish(self) -> Listing:
+        """Make the symbolic links and say what the tree holds."""
+        self.members.follow_links()
+        for path, to in self.members.links.items():
+            full = self.folder / path
+            full.parent.mkdir(parents=True, exist_ok=True)
+            full.symlink_to(to)
+        return Listing(self._files, self.members.links, self.members.empty_folders())
+
+
+def _stored(path: Path, sha256: str) -> Stored:
+    found = path.lstat()
+    return Stored(found.st_size, found.st_mtime_ns, sha256)
+
+
+def looks(source: BinaryIO) -> str:
+    """Return a remark if `source` starts like a web page, as an error or log-in page does."""
+    source.seek(0)
+    start = source.read(64).lstrip().lower()
+    web_page = start.startswith((b"<!doctype", b"<html", b"<?xml"))
+    return "; it looks like a web page" if web_page else ""
+
+
+def _extract_zip(source: BinaryIO, tree: _Tree) -> None:
+    _check_directory(source, tree.members)
+    with zipfile.ZipFile(source) as archive:
+        members = archive.infolist()
+        tree.members.expect(len(members))
+        _refuse_overlaps(members, archive.start_dir, tree.members)
+        files = []
+        for member in members:
+            path = _add_zip_member(archive, member, tree)
+            if path:
+                files.append((member, path))
+        for member, path in files:
+            with archive.open(member) as content:
+                executable = bool(member.external_attr >> 16 & 0o100)
+                tree.write(path, content, member.file_size, executable)
+
+
+def _add_zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, tree: _Tree) -> str:
+    """Let a member in and return the path of the file to write, empty for anything else."""
+    name = member.orig_filename  # `filename` ends at the first NUL
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if member.flag_bits & 0x1:
+        tree.members.refuse(name, "encrypted")
+    if name.endswith("/") or kind == stat.S_IFDIR:
+        tree.folders(tree.members.add(name, "folder"))
+        return ""
+    if kind == stat.S_IFLNK:
+        if member.file_size > MAX_LINK:
+            tree.members.refuse(name, "a link with too long a target")
+        tree.members.add_link(name, os.fsdecode(archive.read(member)))
+        return ""
+    if kind not in (0, stat.S_IFREG):
+        tree.members.refuse(name, "neither file, folder nor link")
+    return tree.members.add(name, "file", member.file_size)
+
+
+def _check_directory(source: BinaryIO, members: Members) -> None:
+    """Refuse a directory that would fill the memory, from the record at the end of the file."""
+    size = source.seek(0, os.SEEK_END)
+    source.seek(max(0, size - (1 << 16) - 22 - 76))
+    tail = source.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) - at < 22:
+        return  # zipfile says what is wrong
+    count, length = _END.unpack_from(tail, at)
+    if at >= 76 and tail[at - 76 : at - 72] == b"PK\x06\x06":  # 4.3.14, the record for zip64
+        count, length = struct.unpack_from("<QQ", tail, at - 76 + 32)
+    members.expect(count)
+    if length > MAX_DIRECTORY:
+        raise RuntimeError(f"{members.archive}: a directory of {length:,} bytes")
+
+
+def _refuse_overlaps(infos: list[zipfile.ZipInfo], end_of_all: int, members: Members) -> None:
+    """Refuse entries that share bytes, of which the densest bombs are made."""
+    end = 0
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        if info.header_offset < end:
+            members.refuse(info.orig_filename, "overlaps the entry before it")
+        # 30 bytes of local header and the name; extra fields can only make it longer.
+        end = info.header_offset + 30 + len(info.orig_filename) + info.compress_size
+        if end > end_of_all:
+            members.refuse(info.orig_filename, "overlaps the directory")
+
+
+def _extract_tar(source: BinaryIO, size: int, tree: _Tree) -> None:
+    stream: Any = Inflated(_decompressed(source), size, tree.members.archive)
+    with tarfile.open(fileobj=stream, mode="r:", encoding="utf-8") as archive:
+        for member in archive:
+            _extract_tar_member(archive, member, tree)
+        # tarfile takes a damaged header for the end; the end is a block of zeros.
+        if stream.last != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it breaks off without the block that ends it")
+    while stream.read(CHUNK):
+        pass  # gzip compares its checksum at the very end
+
+
+def _decompressed(source: BinaryIO) -> Any:
+    source.seek(0)
+    start = source.read(6)
+    source.seek(0)
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=source)
+    if start.startswith(b"BZh"):
+        return bz2.BZ2File(source)
+    if start == b"\xfd7zXZ\x00":
+        return lzma.LZMAFile(source)
+    return source
+
+
+def _extract_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo, tree: _Tree) -> None:
+    name, members = member.name, tree.members
+    members.path(name)  # before data_filter, which would strip a leading slash
+    try:
+        safe = tarfile.data_filter(member, str(tree.folder))
+    except tarfile.FilterError as error:
+        members.refuse(name, str(error))
+    if member.issym():
+        members.add_link(name, member.linkname)
+    elif member.islnk():
+        path = members.add(name, "file", 0)
+        tree.hard_link(path, members.path(member.linkname))
+    elif member.isdir():
+        tree.folders(members.add(name, "folder"))
+    else:
+        path = members.add(name, "file", member.size)
+        content = archive.extractfile(member)
+        if content is None:
+            members.refuse(name, "neither file, folder nor link")
+        tree.write(path, content, member.size, bool(safe.mode & 0o100), member.mtime)

@@ -1,0 +1,269 @@
+"""What an entry of a model manifest means."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from pycemrg.core import manifests
+from pycemrg.core.manifests import Mapping, Place, Scalar
+
+ARCHIVE_SUFFIXES = {
+    ".zip": "zip",
+    ".tar": "tar",
+    ".tar.gz": "tar",
+    ".tgz": "tar",
+    ".tar.bz2": "tar",
+    ".tbz2": "tar",
+    ".tar.xz": "tar",
+    ".txz": "tar",
+}
+MAX_FILE_NAME = 200  # bytes; common file systems take 255
+
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Entry(NamedTuple):
+    """One version of one model.
+
+    Args:
+        model: The name of the model.
+        version: The name of the version, never ``default``.
+        place: Where the version stands in the manifest.
+        url: The address as written. It may hold a password or token: see `source`.
+        sha256: The expected sha256 in lower case, None if the manifest gives none.
+        archive: ``"zip"`` or ``"tar"``, None for a file that is used as it is.
+        target: The file or folder inside the archive, empty for all of it; for a file that is
+            used as it is, its name.
+        local: For a ``file://`` URL, the paths it may mean, the likeliest first; else empty.
+    """
+
+    model: str
+    version: str
+    place: Place
+    url: str
+    sha256: str | None
+    archive: str | None
+    target: str
+    local: tuple[Path, ...]
+
+    @property
+    def title(self) -> str:
+        """The beginning of every message about the entry."""
+        return f"{self.place}: model {self.model!r} version {self.version!r}"
+
+    @property
+    def source(self) -> str:
+        """The address as it may be shown and stored: no user, no password, no query."""
+        return public_url(self.url)
+
+
+class Manifest:
+    """A file of models and their versions.
+
+    Args:
+        path: The YAML file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not YAML, not a mapping or has a key twice. An entry that is
+            malformed matters only when it is asked for.
+        OSError: If the file cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._root = manifests.load(path)
+        self._source = os.fspath(path)
+        self.folder = Path(path).absolute().parent
+
+    def models(self) -> list[str]:
+        """Return the names of all models, in the order of the file."""
+        return [key.text for key, value in self._root if isinstance(value, Mapping)]
+
+    def entry(self, model: str, version: str = "default") -> Entry:
+        """Return what the manifest says about one version of a model.
+
+        Raises:
+            KeyError: If there is no such model or version; the message lists what there is.
+            ValueError: If the entry is malformed; with file, line and column.
+        """
+        found = self._root.entries.get(model)
+        if found is None:
+            raise KeyError(_unknown(self._source, "model", model, self.models()))
+        if not isinstance(found.value, Mapping):
+            raise found.value.place.error(f"model {model!r} must be a mapping with 'versions'")
+        wanted, asked_at = _wanted(model, found.value, version, found.key.place)
+        versions = _versions(model, found.value, found.key.place)
+        if wanted not in versions.entries:
+            of_model = f"version of model {model!r}"
+            raise KeyError(_unknown(str(asked_at), of_model, wanted, list(versions.entries)))
+        key, node = versions.entries[wanted]
+        if not isinstance(node, Mapping):
+            raise node.place.error(f"version {wanted!r} must be a mapping with 'url'")
+        return _read(model, key, node, self.folder)
+
+
+def public_url(url: str) -> str:
+    """Return `url` without user, password, query and fragment.
+
+    Example:
+        >>> public_url("https://me:secret@example.com/seg.zip?token=abc#top")
+        'https://example.com/seg.zip'
+    """
+    if url[:5].lower() == "file:":
+        return url
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def offer(wanted: str, known: Iterable[str]) -> str:
+    """Return a question that offers the names close to `wanted`, or nothing if none is close.
+
+    Example:
+        >>> offer("segmentaton", ["segmentation", "meshing"])
+        " (did you mean 'segmentation'?)"
+    """
+    import difflib  # only who mistyped waits for this import
+
+    matches = difflib.get_close_matches(str(wanted), list(known), n=3)
+    return f" (did you mean {' or '.join(map(repr, matches))}?)" if matches else ""
+
+
+def _unknown(where: str, kind: str, wanted: str, known: list[str]) -> str:
+    names = ", ".join(known) or "none"
+    return f"{where}: no {kind} named {wanted!r}{offer(wanted, known)}; there are: {names}"
+
+
+def _wanted(model: str, node: Mapping, version: str, place: Place) -> tuple[str, Place]:
+    """Return the version that is meant, and the place that says so."""
+    if version != "default":
+        return version, place
+    named = node.get("default")
+    if named is None:
+        raise place.error(
+            f"model {model!r} has no 'default', which names the version to use; ask for a version"
+        )
+    if not isinstance(named, Scalar):
+        raise named.place.error(f"'default' must be the name of a version, not {named.kind}")
+    return named.text, named.place
+
+
+def _versions(model: str, node: Mapping, place: Place) -> Mapping:
+    versions = node.get("versions")
+    if versions is None or (isinstance(versions, Mapping) and not versions.entries):
+        raise place.error(f"model {model!r} has no 'versions'; each needs a name and a 'url'")
+    if not isinstance(versions, Mapping):
+        raise versions.place.error(f"'versions' must be a mapping, not {versions.kind}")
+    return versions
+
+
+def _read(model: str, key: Scalar, node: Mapping, folder: Path) -> Entry:
+    url = _text(node, "url")
+    if url is None:
+        raise key.place.error(f"version {key.text!r} of model {model!r} has no 'url'")
+    parts = _split(url)
+    address = url.text.strip()
+    local = _local_paths(address, folder, url.place) if parts.scheme == "file" else ()
+    archive = _archive(node, address if local else parts.path)
+    target = _target(node, key.place) if archive else file_name(address)
+    return Entry(model, key.text, key.place, address, _sha256(node), archive, target, local)
+
+
+def file_name(url: str) -> str:
+    """Return the name of the file behind `url`, without query and fit for a folder of ours.
+
+    Example:
+        >>> file_name("https://zenodo.org/records/1/files/seg%20v2.zip?download=1")
+        'seg v2.zip'
+    """
+    name = re.sub(r"[\x00-\x1f\x7f\\]", "_", unquote(urlsplit(url).path).rpartition("/")[2])
+    name = name.encode(errors="replace")[-MAX_FILE_NAME:].decode(errors="ignore")
+    return "file" if name in ("", ".", "..") else name
+
+
+def _text(node: Mapping, key: str) -> Scalar | None:
+    """Return the value of `key`, None if it is missing, null or blank."""
+    value = node.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, Scalar):
+        raise value.place.error(f"{key!r} must be a text, not {value.kind}")
+    return value if value.text.strip() else None
+
+
+def _split(url: Scalar) -> SplitResult:
+    allowed = "it must start with https://, http:// or file://"
+    try:
+        parts = urlsplit(url.text.strip())
+        port = parts.port  # raises for `host:port` with a port that is no number
+    except ValueError as error:
+        # The text of `error` may quote a part of the address that holds a password.
+        raise url.place.error(f"'url' is not an address; {allowed}") from error
+    if parts.scheme not in ("http", "https", "file"):
+        raise url.place.error(f"'url' has the scheme {parts.scheme!r}; {allowed}")
+    if parts.scheme != "file" and (not parts.hostname or port == 0):
+        raise url.place.error(f"'url' names no host; {allowed}")
+    if _CONTROL.search(url.text.strip()):  # urlsplit would drop some of them
+        raise url.place.error("'url' holds control characters")
+    return parts
+
+
+def _local_paths(address: str, folder: Path, place: Place) -> tuple[Path, ...]:
+    path = address[len("file:") :].removeprefix("//")
+    if not path:
+        raise place.error(
+            "'url' names no file; write file:///absolute/path or file://relative/path"
+        )
+    readings = [path, unquote(path)]
+    if path.startswith("localhost/"):  # RFC 8089: the host of a local file
+        readings.append(unquote(path.removeprefix("localhost")))
+    return tuple(dict.fromkeys(folder / reading for reading in readings))
+
+
+def _archive(node: Mapping, path: str) -> str | None:
+    kind = _text(node, "archive")
+    if kind is not None:
+        if kind.text not in ("zip", "tar", "none"):
+            raise kind.place.error(f"'archive' must be zip, tar or none, not {kind.text!r}")
+        return None if kind.text == "none" else kind.text
+    name = path.lower()
+    return next((found for end, found in ARCHIVE_SUFFIXES.items() if name.endswith(end)), None)
+
+
+def _sha256(node: Mapping) -> str | None:
+    value = _text(node, "sha256")
+    if value is None:
+        return None
+    text = value.text.strip()
+    if not _SHA256.fullmatch(text):
+        raise value.place.error(
+            f"'sha256' must be 64 hexadecimal digits, as `sha256sum FILE` prints them, "
+            f"not {text!r} ({len(text)} characters)"
+        )
+    return text.lower()
+
+
+def _target(node: Mapping, place: Place) -> str:
+    value = _text(node, "unzipped_target_path")
+    if value is None:
+        raise place.error(
+            "an archive needs 'unzipped_target_path', the file or folder inside it that is wanted; "
+            "for a file that is used as it is, write `archive: none`"
+        )
+    parts = value.text.strip().split("/")
+    if _leaves(value.text.strip(), parts):
+        raise value.place.error(
+            f"'unzipped_target_path' must be a path inside the archive, with '/' between its "
+            f"parts and without '..', not {value.text!r}"
+        )
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _leaves(path: str, parts: list[str]) -> bool:
+    drive = re.match(r"[A-Za-z]:", path)
+    return bool(
+        path.startswith("/") or drive or ".." in parts or "\\" in path or _CONTROL.search(path)
+    )

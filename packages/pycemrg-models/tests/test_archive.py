@@ -1,0 +1,405 @@
+import bz2
+import gzip
+import io
+import lzma
+import os
+import stat
+import struct
+import subprocess
+import tarfile
+import zipfile
+
+import pytest
+
+from pycemrg.models import archive as archives
+from pycemrg.models import members
+from pycemrg.models.archive import extract
+
+
+@pytest.fixture
+def unpack(tmp_path):
+    """Unpack bytes into a folder inside another one, which shows what got out."""
+    tree = tmp_path / "outside" / "tree"
+    tree.mkdir(parents=True)
+
+    def run(content, kind):
+        return extract(io.BytesIO(content), kind, tree, "a." + kind)
+
+    run.tree = tree
+    yield run
+    assert [path.name for path in tree.parent.iterdir()] == ["tree"]
+
+
+def zip_with(*members):
+    """Pack members given as (name, content) or (ZipInfo, content)."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def zip_member(name, mode, **fields):
+    member = zipfile.ZipInfo(name)
+    member.external_attr = mode << 16
+    for field, value in fields.items():
+        setattr(member, field, value)
+    return member
+
+
+def tar_with(*members):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for member, content in members:
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def tar_member(name, type=tarfile.REGTYPE, linkname="", mode=0o644):
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname, member.mode = type, linkname, mode
+    return member
+
+
+def contents(tree):
+    return {
+        str(path.relative_to(tree)): path.read_bytes()
+        for path in tree.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+@pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz"])
+def test_a_solver_keeps_its_executables_and_library_links(unpack, solver_tar, compression, sha256):
+    listing = unpack(solver_tar(compression), "tar")
+    solver = unpack.tree / "solver-2.0"
+    assert (
+        subprocess.run([solver / "current/openCARP"], stdout=subprocess.PIPE).stdout == b"solved\n"
+    )
+    assert (solver / "lib/libpetsc.so").resolve() == solver / "lib/libpetsc.so.3.20"
+    assert str((solver / "lib/libpetsc.so.3").readlink()) == "libpetsc.so.3.20"
+    assert not os.access(solver / "lib/libpetsc.so.3.20", os.X_OK)
+    assert listing.files["solver-2.0/lib/libpetsc.so.3.20"].sha256 == sha256(b"machine code")
+    assert listing.changed(str(unpack.tree)) == []
+
+
+def test_a_zip_keeps_executables_and_links_too(unpack):
+    content = zip_with(
+        (zip_member("bin/tool", stat.S_IFREG | 0o755), b"#!/bin/sh\necho run\n"),
+        (zip_member("lib/libt.so", stat.S_IFLNK | 0o777), b"libt.so.1"),
+        (zip_member("lib/libt.so.1", stat.S_IFREG | 0o644), b"code"),
+        (zip_member("empty/", stat.S_IFDIR | 0o755), b""),
+    )
+    listing = unpack(content, "zip")
+    run = subprocess.run([unpack.tree / "bin/tool"], stdout=subprocess.PIPE)
+    assert run.stdout == b"run\n"
+    assert (unpack.tree / "lib/libt.so").read_bytes() == b"code"
+    assert not os.access(unpack.tree / "lib/libt.so.1", os.X_OK)
+    assert (listing.links, listing.folders) == ({"lib/libt.so": "libt.so.1"}, ["empty"])
+    assert (unpack.tree / "empty").is_dir()
+
+
+def test_all_other_permissions_come_from_the_umask(unpack):
+    content = tar_with(
+        (tar_member("d", tarfile.DIRTYPE, mode=0o500), b""),
+        (tar_member("d/secret", mode=0o400), b"x"),
+        (tar_member("d/setuid", mode=0o4755), b"x"),
+    )
+    before = os.umask(0o027)
+    try:
+        unpack(content, "tar")
+    finally:
+        os.umask(before)
+    modes = {name: stat.S_IMODE((unpack.tree / name).stat().st_mode) for name in ("d", "d/secret")}
+    assert modes == {"d": 0o750, "d/secret": 0o640}
+    assert stat.S_IMODE((unpack.tree / "d/setuid").stat().st_mode) == 0o750
+
+
+def test_a_tar_keeps_times_and_hard_links(unpack):
+    first = tar_member("a.py")
+    first.mtime = 1_500_000_000
+    unpack(tar_with((first, b"code"), (tar_member("b.py", tarfile.LNKTYPE, "a.py"), b"")), "tar")
+    assert contents(unpack.tree) == {"a.py": b"code", "b.py": b"code"}
+    assert (unpack.tree / "a.py").stat().st_mtime == 1_500_000_000
+
+
+def test_a_hard_link_is_copied_where_the_disk_knows_none(unpack, monkeypatch):
+    def refuse(*_):
+        raise OSError(95, "not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    tar = tar_with(
+        (tar_member("a", mode=0o755), b"x"), (tar_member("b", tarfile.LNKTYPE, "./a"), b"")
+    )
+    listing = unpack(tar, "tar")
+    assert contents(unpack.tree) == {"a": b"x", "b": b"x"}
+    assert listing.changed(str(unpack.tree)) == []
+
+
+def test_an_archive_of_the_current_folder_loses_the_dots(unpack):
+    tar = tar_with((tar_member("./", tarfile.DIRTYPE), b""), (tar_member("./a/b"), b"x"))
+    assert list(unpack(tar, "tar").files) == ["a/b"]
+
+
+@pytest.mark.parametrize(
+    "name", ["/abs", "../up", "a/../../up", "C:/drive", "back\\slash", "new\nline"]
+)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_member_that_would_leave_the_tree_is_refused(unpack, kind, name):
+    if kind == "zip":
+        content = zip_with(("good", b"x"), (name, b"evil"))
+    else:
+        content = tar_with((tar_member("good"), b"x"), (tar_member(name), b"evil"))
+    with pytest.raises(RuntimeError, match="refused") as caught:
+        unpack(content, kind)
+    assert repr(name) in str(caught.value)
+    assert str(unpack.tree) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "to", ["/etc/passwd", "../out", "a/../../out"], ids=["absolute", "up", "up-later"]
+)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_symlink_out_of_the_tree_is_refused(unpack, kind, to):
+    if kind == "zip":
+        content = zip_with((zip_member("link", stat.S_IFLNK | 0o777), to.encode()))
+    else:
+        content = tar_with((tar_member("link", tarfile.SYMTYPE, to), b""))
+    with pytest.raises(RuntimeError, match="refused 'link'"):
+        unpack(content, kind)
+    assert not (unpack.tree / "link").is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_symlink_that_leaves_through_another_is_refused(unpack, kind):
+    links = {"d/up": "..", "link": "d/up/../outside"}
+    if kind == "zip":
+        made = [(zip_member(name, stat.S_IFLNK), to.encode()) for name, to in links.items()]
+        content = zip_with(*made)
+    else:
+        made = [(tar_member(name, tarfile.SYMTYPE, to), b"") for name, to in links.items()]
+        content = tar_with(*made)
+    with pytest.raises(RuntimeError, match="refused 'link'"):
+        unpack(content, kind)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_nothing_is_written_through_a_symlink(unpack, kind):
+    if kind == "zip":
+        content = zip_with((zip_member("d", stat.S_IFLNK), b"."), ("d/x", b"evil"))
+    else:
+        content = tar_with(
+            (tar_member("d", tarfile.SYMTYPE, "."), b""), (tar_member("d/x"), b"evil")
+        )
+    with pytest.raises(RuntimeError, match="both a link and a folder"):
+        unpack(content, kind)
+
+
+@pytest.mark.parametrize("to", ["/etc/passwd", "../../secret", "later"])
+def test_a_hard_link_to_anything_but_a_member_before_it_is_refused(unpack, to):
+    tar = tar_with((tar_member("link", tarfile.LNKTYPE, to), b""), (tar_member("later"), b"x"))
+    with pytest.raises(RuntimeError, match="refused"):
+        unpack(tar, "tar")
+
+
+@pytest.mark.parametrize("type", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_a_device_in_a_tar_is_refused(unpack, type):
+    with pytest.raises(RuntimeError, match="refused 'dev'"):
+        unpack(tar_with((tar_member("dev", type), b"")), "tar")
+
+
+@pytest.mark.parametrize("type", [stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK])
+def test_a_device_in_a_zip_is_refused(unpack, type):
+    with pytest.raises(RuntimeError, match="refused 'dev'"):
+        unpack(zip_with((zip_member("dev", type | 0o644), b"")), "zip")
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("Model", "model"), ("a", "a/b")])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_that_cannot_lie_side_by_side_are_refused(unpack, kind, names):
+    if kind == "zip":
+        content = zip_with(*((name, b"x") for name in names))
+    else:
+        content = tar_with(*((tar_member(name), b"x") for name in names))
+    with pytest.raises(RuntimeError, match=f"refused '{names[0]}'|refused '{names[1]}'"):
+        unpack(content, kind)
+
+
+def test_an_encrypted_member_is_refused(unpack):
+    content = bytearray(zip_with(("a", b"x")))
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(header) + flags] |= 1
+    with pytest.raises(RuntimeError, match="refused 'a': encrypted"):
+        unpack(bytes(content), "zip")
+
+
+def test_overlapping_entries_are_refused(unpack):
+    content = bytearray(zip_with(("a", b"x" * 100), ("b", b"x" * 100)))
+    second = content.rindex(b"PK\x01\x02")
+    struct.pack_into("<I", content, second + 42, 0)  # where its bytes begin: with those of `a`
+    with pytest.raises(RuntimeError, match=r"a\.zip: refused '[ab]': overlaps"):
+        unpack(bytes(content), "zip")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_bomb_is_refused_before_it_fills_the_disk(unpack, kind):
+    zeros = bytes(48 << 20)
+    if kind == "zip":
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("zeros", zeros)
+        content = packed.getvalue()
+    else:
+        content = gzip.compress(tar_with((tar_member("zeros"), zeros)))
+    assert len(zeros) / len(content) > 900
+    with pytest.raises(RuntimeError, match="refused 'zeros': with it, the archive unpacks to more"):
+        unpack(content, kind)
+    assert contents(unpack.tree) == {}
+
+
+def test_a_header_that_inflates_without_end_is_refused(unpack):
+    name = tarfile.TarInfo("././@LongLink")
+    name.type, name.size = tarfile.GNUTYPE_LONGNAME, 1 << 30
+    content = gzip.compress(name.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20))
+    with pytest.raises(RuntimeError, match="a header of"):
+        unpack(content, "tar")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_too_many_members_are_refused(unpack, kind, monkeypatch):
+    monkeypatch.setattr(members, "MAX_MEMBERS", 10)
+    names = [str(number) for number in range(11)]
+    if kind == "zip":
+        content = zip_with(*((name, b"") for name in names))
+    else:
+        content = tar_with(*((tar_member(name), b"") for name in names))
+    with pytest.raises(RuntimeError, match="more than 10 members"):
+        unpack(content, kind)
+
+
+def test_a_huge_zip_directory_is_refused_before_it_is_read(unpack, monkeypatch):
+    content = bytearray(zip_with(("a", b"x")))
+    end = content.rindex(b"PK\x05\x06")
+    struct.pack_into("<I", content, end + 12, 0xF0000000)
+
+    def read(*_):
+        raise AssertionError("the directory was read")
+
+    monkeypatch.setattr(archives.zipfile, "ZipFile", read)
+    with pytest.raises(RuntimeError, match="a directory of 4,026,531,840 bytes"):
+        unpack(bytes(content), "zip")
+
+
+def test_the_member_count_of_a_zip64_is_read(unpack, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 5)  # 65,535 in earnest
+    content = zip_with(*((str(number), b"") for number in range(20)))
+    end = content.rindex(b"PK\x05\x06")
+    assert content[end - 76 : end - 72] == b"PK\x06\x06"
+    content = bytearray(content)
+    content[end + 8 : end + 12] = b"\xff" * 4
+    struct.pack_into("<Q", content, end - 76 + 32, 200_000)
+    monkeypatch.setattr(archives.zipfile, "ZipFile", None)
+    with pytest.raises(RuntimeError, match="more than 100,000 members"):
+        unpack(bytes(content), "zip")
+
+
+def solver_members():
+    return [(tar_member(f"lib/{number}"), bytes([number]) * 700) for number in range(20)]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 511, 512, 700, 1024, 10_240, 15_000])
+def test_a_tar_that_breaks_off_is_refused(unpack, cut):
+    whole = tar_with(*solver_members())
+    assert cut < len(whole.rstrip(b"\0"))
+    with pytest.raises(RuntimeError, match=r"a\.tar: not a whole tar archive|ends after"):
+        unpack(whole[:cut], "tar")
+
+
+def test_a_tar_with_a_damaged_header_is_refused(unpack):
+    content = bytearray(tar_with(*solver_members()))
+    content[content.index(b"lib/7") + 1] ^= 1
+    with pytest.raises(RuntimeError, match="not a whole tar archive"):
+        unpack(bytes(content), "tar")
+
+
+@pytest.mark.parametrize(
+    "compress", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"]
+)
+@pytest.mark.parametrize("part", [0.2, 0.9, 0.999])
+def test_a_compressed_tar_that_breaks_off_is_refused(unpack, compress, part):
+    whole = compress(tar_with(*[(tar_member(str(n)), os.urandom(3_000)) for n in range(30)]))
+    with pytest.raises(RuntimeError, match=r"a\.tar: "):
+        unpack(whole[: int(len(whole) * part)], "tar")
+
+
+@pytest.mark.parametrize(
+    "compress", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"]
+)
+def test_a_compressed_tar_with_a_wrong_checksum_is_refused(unpack, compress):
+    content = bytearray(compress(tar_with(*solver_members())))
+    place = {gzip.compress: -8, bz2.compress: 10, lzma.compress: -30}[compress]
+    content[place] ^= 0xFF
+    with pytest.raises(RuntimeError, match=r"a\.tar: "):
+        unpack(bytes(content), "tar")
+
+
+@pytest.mark.parametrize("part", [0.3, 0.7, 0.99])
+def test_a_zip_that_breaks_off_is_refused(unpack, part):
+    whole = zip_with(*((str(number), os.urandom(2_000)) for number in range(20)))
+    with pytest.raises(RuntimeError, match=r"a\.zip: not a whole zip archive"):
+        unpack(whole[: int(len(whole) * part)], "zip")
+
+
+def test_a_zip_with_a_wrong_checksum_is_refused(unpack):
+    content = bytearray(zip_with(("model.pth", b"weights of a network")))
+    content[content.index(b"weights")] ^= 1
+    with pytest.raises(RuntimeError, match=r"not a whole zip archive.*'model\.pth'"):
+        unpack(bytes(content), "zip")
+
+
+def test_a_zip_that_claims_less_than_it_holds_is_refused(unpack):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(1 << 20))
+    content = bytearray(packed.getvalue())
+    for header, size in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        struct.pack_into("<I", content, content.index(header) + size, 10)
+    with pytest.raises(RuntimeError, match=r"a\.zip"):
+        unpack(bytes(content), "zip")
+
+
+def test_a_zip_that_claims_more_than_it_holds_is_refused(unpack):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.pth", b"weights")
+    content = bytearray(packed.getvalue())
+    for header, size in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        struct.pack_into("<I", content, content.index(header) + size, 1_000)
+    with pytest.raises(RuntimeError, match=r"refused 'model\.pth': ends after 7 of 1,000 bytes"):
+        unpack(bytes(content), "zip")
+
+
+def test_a_name_in_a_zip_does_not_end_at_a_nul(unpack):
+    content = zip_with(("evil_.txt", b"x")).replace(b"evil_", b"evil\0")
+    with pytest.raises(RuntimeError, match=r"refused 'evil\\x00\.txt'"):
+        unpack(content, "zip")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_web_page_instead_of_an_archive_is_called_one(unpack, kind):
+    with pytest.raises(RuntimeError, match="looks like a web page"):
+        unpack(b"\n<!DOCTYPE html><html><body>Log in</body></html>" * 50, kind)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_full_disk_is_told_apart_from_a_damaged_archive(unpack, kind, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archives, "digest", full)
+    content = zip_with(("a", b"x")) if kind == "zip" else tar_with((tar_member("a"), b"x"))
+    with pytest.raises(OSError, match="No space left") as caught:
+        unpack(content, kind)
+    assert caught.value.errno == 28
