@@ -1,9 +1,12 @@
 """Runs the examples of README and docs, each page in a folder of its own; adds ``--long``."""
 
 import doctest
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -45,20 +48,35 @@ def run_console(example: Example) -> None:
         assert not shown.strip() or same, f"{command!r} printed:\n{done.stdout}"
 
 
-@pytest.fixture(scope="module")
-def page_folder(tmp_path_factory: pytest.TempPathFactory):
-    """Let each page start in an empty folder, and put back the logging that it set up."""
-    import logging
-
-    before, root = Path.cwd(), logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    os.chdir(tmp_path_factory.mktemp("page"))
+@contextmanager
+def logging_put_back() -> Iterator[None]:
+    """Undo what is set up for logging meanwhile, also in the handlers that pytest reuses."""
+    root = logging.getLogger()
+    level, filters = root.level, {handler: handler.filters[:] for handler in root.handlers}
     yield
-    os.chdir(before)
-    for handler in set(root.handlers) - set(handlers):
+    for handler in set(root.handlers) - set(filters):
         handler.close()
-    root.handlers[:] = handlers
+    for handler, its_filters in filters.items():
+        handler.filters[:] = its_filters
+    root.handlers[:] = filters
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def logging_around_a_doctest(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Put back what a docstring set up; tests ask for caplog and the like themselves."""
+    with logging_put_back() if isinstance(request.node, pytest.DoctestItem) else nullcontext():
+        yield
+
+
+@pytest.fixture(scope="module")
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let each page start in an empty folder, with the logging as it was."""
+    before = Path.cwd()
+    with logging_put_back():
+        os.chdir(tmp_path_factory.mktemp("page"))
+        yield
+        os.chdir(before)
 
 
 pytest_collect_file = Sybil(

@@ -162,3 +162,15 @@ def test_a_file_in_the_place_of_a_folder_is_called_that(tmp_path, parent):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         write_whole(tmp_path / parent / "labels.yaml", "x")
+
+
+def test_a_file_that_cannot_be_flushed_is_not_put_in_place(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "fsync", full)
+    (tmp_path / "labels.yaml").write_text("old")
+    with pytest.raises(OSError, match="quota"):
+        write_whole(tmp_path / "labels.yaml", "new")
+    assert (tmp_path / "labels.yaml").read_text() == "old"
+    assert names_in(tmp_path) == ["labels.yaml"]

@@ -1,7 +1,7 @@
 import pytest
 
 from pycemrg.core.manifests import Place
-from pycemrg.data.problems import Problem, near
+from pycemrg.data.problems import Problem
 
 
 def test_a_problem_reads_as_place_and_message():
@@ -16,7 +16,3 @@ def test_a_problem_reads_as_place_and_message():
 )
 def test_only_a_cycle_is_a_value_error(code, error):
     assert type(Problem(code, "error", None, "x").error()) is error
-
-
-def test_no_name_is_offered_when_none_is_near():
-    assert near("aorta", ["LV_myo", "RV_myo"]) == ""

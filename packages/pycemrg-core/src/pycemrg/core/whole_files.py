@@ -52,7 +52,9 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool = True) -> Itera
     finally:
         draft.unlink(missing_ok=True)
     if os.name == "posix":
-        _flush(final.parent)
+        # Some network file systems refuse to sync a folder; the rename is still atomic there.
+        with suppress(OSError):
+            _flush(final.parent)
 
 
 def write_whole(path: str | os.PathLike[str], content: str, *, overwrite: bool = True) -> None:
@@ -87,9 +89,7 @@ def _exists(path: str | os.PathLike[str]) -> FileExistsError:
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        # Some network file systems refuse to sync a folder; the rename is still atomic there.
-        with suppress(OSError):
-            os.fsync(descriptor)
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

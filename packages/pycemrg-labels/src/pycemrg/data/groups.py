@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from pycemrg.core.manifests import Place, Scalar
-from pycemrg.data.problems import Problem, near
+from pycemrg.core.near_names import did_you_mean
+from pycemrg.data.problems import Problem
 
 _NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 
@@ -60,7 +61,7 @@ def _unknown(
     source: str,
 ) -> Problem:
     known = f"labels: {', '.join(labels) or 'none'}; groups: {', '.join(groups) or 'none'}"
-    question = near(name, [*labels, *groups])
+    question = did_you_mean(name, [*labels, *groups])
     if group is None:
         message = f"{source}: no label or group named {name!r}{question}; it has {known}"
         return Problem("unknown-name", "error", None, message)

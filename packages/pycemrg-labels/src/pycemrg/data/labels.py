@@ -8,10 +8,11 @@ from typing import Any
 
 from pycemrg.core import manifests
 from pycemrg.core.manifests import Mapping, Scalar
+from pycemrg.core.near_names import did_you_mean
 from pycemrg.data import annotations, groups
 from pycemrg.data.annotations import Code
 from pycemrg.data.mapper import LabelMapper
-from pycemrg.data.problems import Problem, near
+from pycemrg.data.problems import Problem
 
 __all__ = ["LabelManager", "LabelMapper"]
 
@@ -171,7 +172,7 @@ class LabelManager:
             return self._labels[name]
         except KeyError as error:
             known = ", ".join(self._labels) or "none"
-            question = near(str(name), self._labels)
+            question = did_you_mean(str(name), self._labels)
             message = f"{self.source}: no label named {name!r}{question}; the labels are: {known}"
             raise KeyError(message) from error
 

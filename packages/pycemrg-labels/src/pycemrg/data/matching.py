@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pycemrg.data.problems import near
+from pycemrg.core.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from pycemrg.data.labels import LabelManager
@@ -38,9 +38,8 @@ def _check_pairs(source: "LabelManager", target: "LabelManager", pairs: Mapping[
     for names, standard in (pairs.keys(), source), (pairs.values(), target):
         for name in names:
             if name not in standard:
-                raise KeyError(
-                    f"pairs: no label named {name!r} in {standard.source}{near(name, standard)}"
-                )
+                question = did_you_mean(name, standard)
+                raise KeyError(f"pairs: no label named {name!r} in {standard.source}{question}")
 
 
 def _target_names(target: "LabelManager") -> dict[str, set[str]]:

@@ -1,6 +1,5 @@
 """What is wrong with a label manifest although it can be loaded."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from pycemrg.core.manifests import Place
@@ -28,16 +27,3 @@ class Problem(NamedTuple):
     def error(self) -> Exception:
         """Return what resolving a name raises: ValueError for a cycle, else KeyError."""
         return ValueError(str(self)) if self.code == "group-cycle" else KeyError(str(self))
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """Return a question that offers names close to `name`, or nothing if none is close.
-
-    Example:
-        >>> near("LV_mio", ["LV_myo", "RV_myo", "LA"])
-        " (did you mean 'LV_myo'?)"
-    """
-    import difflib  # only a user who mistyped waits for this import
-
-    matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.7)
-    return f" (did you mean {' or '.join(map(repr, matches))}?)" if matches else ""

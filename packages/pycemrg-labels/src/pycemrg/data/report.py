@@ -1,9 +1,10 @@
 """What a mapping does, in words, before it is applied."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pycemrg.core.near_names import near_names
 
 if TYPE_CHECKING:
     from pycemrg.data.labels import LabelManager
@@ -101,11 +102,7 @@ def _only_in_target(
     source: "LabelManager", target: "LabelManager", matches: Mapping[str, str]
 ) -> dict[str, list[str]]:
     free = [name for name in source if name not in matches]
-    return {
-        name: difflib.get_close_matches(name, free, n=3, cutoff=0.7)
-        for name in target
-        if name not in set(matches.values())
-    }
+    return {name: near_names(name, free) for name in target if name not in set(matches.values())}
 
 
 def _merged(matched: list[tuple[str, int, int]]) -> dict[int, list[str]]:

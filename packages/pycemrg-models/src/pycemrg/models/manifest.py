@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pycemrg.core import manifests
 from pycemrg.core.manifests import Mapping, Place, Scalar
+from pycemrg.core.near_names import did_you_mean
 
 ARCHIVE_SUFFIXES = {
     ".zip": "zip",
@@ -119,22 +119,9 @@ def public_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def offer(wanted: str, known: Iterable[str]) -> str:
-    """Return a question that offers the names close to `wanted`, or nothing if none is close.
-
-    Example:
-        >>> offer("segmentaton", ["segmentation", "meshing"])
-        " (did you mean 'segmentation'?)"
-    """
-    import difflib  # only who mistyped waits for this import
-
-    matches = difflib.get_close_matches(str(wanted), list(known), n=3)
-    return f" (did you mean {' or '.join(map(repr, matches))}?)" if matches else ""
-
-
 def _unknown(where: str, kind: str, wanted: str, known: list[str]) -> str:
     names = ", ".join(known) or "none"
-    return f"{where}: no {kind} named {wanted!r}{offer(wanted, known)}; there are: {names}"
+    return f"{where}: no {kind} named {wanted!r}{did_you_mean(wanted, known)}; there are: {names}"
 
 
 def _wanted(model: str, node: Mapping, version: str, place: Place) -> tuple[str, Place]:

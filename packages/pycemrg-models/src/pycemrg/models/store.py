@@ -7,10 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pycemrg.core.near_names import did_you_mean
 from pycemrg.models import listing as listings
 from pycemrg.models.listing import Listing, Stored, stat_of
 from pycemrg.models.local import local_file
-from pycemrg.models.manifest import Entry, offer
+from pycemrg.models.manifest import Entry
 
 LAYOUT = "store-v1"
 SMALL_TREE = 64  # up to here entry.json lists every file, and each look-up checks them all
@@ -128,8 +129,9 @@ def not_held(entry: Entry, listing: Listing) -> RuntimeError:
     base = entry.target.rpartition("/")[2]
     same_base = [name for name in names if name.rpartition("/")[2] == base]
     some = (same_base or names)[:MAX_OFFERED]
+    question = did_you_mean(entry.target, names[:MAX_COMPARED])
     return RuntimeError(
-        f"{entry.source} holds no {entry.target!r}{offer(entry.target, names[:MAX_COMPARED])}; "
+        f"{entry.source} holds no {entry.target!r}{question}; "
         f"it holds: {', '.join(some) or 'nothing'}{', ...' if len(names) > len(some) else ''}"
     )
 

@@ -1,6 +1,5 @@
 """What a command must leave behind: that it is there, and that this run has written it."""
 
-import difflib
 import itertools
 import logging
 import os
@@ -10,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from pycemrg.core.near_names import near_names
 
 CLOCK_TICK = 0.02
 """Seconds within which two writes can bear the same time: kernels tick every 10 ms or faster."""
@@ -117,7 +118,7 @@ def _what_is_there(path: Path) -> str:
         return f"its folder cannot be read: {error.strerror}"
     if not names:
         return "its folder is empty"
-    near = difflib.get_close_matches(path.name, names, n=3)
+    near = near_names(path.name, names)
     if near:
         return f"there is {', '.join(near)}"
     more = ", ..." if len(names) > 5 else ""
