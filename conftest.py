@@ -69,14 +69,27 @@ def logging_around_a_doctest(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def root_logger() -> Iterator[None]:
+    """Put back the logging that a test or example sets up."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for handler in handlers:
+        handler.filters.clear()
+
+
 @pytest.fixture(scope="module")
 def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let each page start in an empty folder, with the logging as it was."""
+    """Let each page start in an empty folder."""
     before = Path.cwd()
-    with logging_put_back():
-        os.chdir(tmp_path_factory.mktemp("page"))
-        yield
-        os.chdir(before)
+    os.chdir(tmp_path_factory.mktemp("page"))
+    yield
+    os.chdir(before)
 
 
 pytest_collect_file = Sybil(

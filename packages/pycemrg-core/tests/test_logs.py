@@ -93,6 +93,23 @@ def test_a_handler_that_saw_debug_before_goes_on_to_see_it(root, tmp_path):
     assert stream.getvalue() == "fine\n"
 
 
+def test_a_handler_that_is_given_another_level_later_follows_it(root, tmp_path):
+    stream = io.StringIO()
+    other = logging.StreamHandler(stream)
+    root.addHandler(other)
+    setup_logging(logging.INFO, tmp_path / "pipeline.log")
+    other.setLevel(logging.DEBUG)
+    logging.getLogger("x").debug("wanted")
+    assert stream.getvalue() == "wanted\n"
+
+
+def test_without_a_file_nothing_holds_other_handlers_back(root):
+    other = logging.StreamHandler(io.StringIO())
+    root.addHandler(other)
+    setup_logging()
+    assert other.filters == []
+
+
 def test_repeated_calls_put_one_filter_on_a_handler_of_others(root, tmp_path):
     other = logging.StreamHandler(io.StringIO())
     root.addHandler(other)

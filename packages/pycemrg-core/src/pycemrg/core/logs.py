@@ -51,7 +51,9 @@ def setup_logging(
             handler.close()
         elif _prints_to_console(handler):
             root.removeHandler(handler)
-    _hold_back_others(root, min(console.level, console.root_level))
+    _free_others(root)
+    if log_file is not None:
+        _hold_back_others(root, min(console.level, console.root_level))
     for handler in installed:
         root.addHandler(handler)
     root.setLevel(logging.DEBUG if log_file is not None else console.level)
@@ -78,14 +80,20 @@ class _LogFile(logging.FileHandler):
 
 
 class _NoFinerThan(logging.Filter):
-    """Keeps a handler of somebody else at the level it saw before the root logger was opened up."""
+    """Keeps a handler of others at the level that it saw before the root logger was opened up.
 
-    def __init__(self, level: int) -> None:
+    Whoever gives the handler another level afterwards wants to see just that.
+    """
+
+    def __init__(self, level: int, handler: logging.Handler) -> None:
         super().__init__()
         self.level = level
+        self.handler = handler
+        self.level_of_handler = handler.level
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= self.level
+        chosen_since = self.handler.level != self.level_of_handler
+        return chosen_since or record.levelno >= self.level
 
 
 def _level_without_us(root: logging.Logger) -> int:
@@ -100,8 +108,12 @@ def _prints_to_console(handler: logging.Handler) -> bool:
     return type(handler) is logging.StreamHandler and handler.stream in console
 
 
-def _hold_back_others(root: logging.Logger, level: int) -> None:
+def _free_others(root: logging.Logger) -> None:
     for handler in root.handlers:
         for old in [item for item in handler.filters if isinstance(item, _NoFinerThan)]:
             handler.removeFilter(old)
-        handler.addFilter(_NoFinerThan(level))
+
+
+def _hold_back_others(root: logging.Logger, level: int) -> None:
+    for handler in root.handlers:
+        handler.addFilter(_NoFinerThan(level, handler))

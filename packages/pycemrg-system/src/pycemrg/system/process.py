@@ -284,9 +284,14 @@ class _Child:
 
 
 def _own_peak_memory() -> int:
-    """Return the peak of this process: Linux starts that of a child there, also over an exec."""
+    """Return the peak of this process's memory, where Linux starts that of a child.
+
+    It is that of the address space. What getrusage(2) gives is no use here: it may come from the
+    process that started this one, as the child's may come from us.
+    """
     try:
-        import resource
-    except ImportError:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
         return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+    line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "VmHWM: 0")
+    return int(line.split()[1]) * 1024
