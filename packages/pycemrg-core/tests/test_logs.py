@@ -1,5 +1,6 @@
 import io
 import logging
+import os
 import re
 import sys
 
@@ -140,3 +141,17 @@ def test_a_log_file_that_cannot_be_opened_leaves_the_logging_as_it_was(root, tmp
     with pytest.raises(OSError, match=re.escape(tmp_path.name)):
         setup_logging(log_file=tmp_path)
     assert root.handlers == before
+
+
+def test_a_name_that_is_not_utf8_reaches_the_file(tmp_path, capsys):
+    path = tmp_path / "pipeline.log"
+    setup_logging(logging.CRITICAL, path)
+    logging.getLogger("x").info("case %s", os.fsdecode(b"\xff"))
+    assert path.read_text().endswith("case \\udcff\n")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_file_in_the_place_of_the_logs_folder_is_called_that(tmp_path):
+    (tmp_path / "good.txt").touch()
+    with pytest.raises(NotADirectoryError, match=r"good\.txt is a file; a folder was expected"):
+        setup_logging(log_file=tmp_path / "good.txt" / "x.log")

@@ -42,7 +42,8 @@ def test_integers_are_read(typed, value):
         pytest.param("true", "'true'", id="boolean"),
         pytest.param("1.0", "'1.0'", id="float"),
         pytest.param('"2"', "the text '2' (remove the quotes)", id="quoted"),
-        pytest.param("!!int 2", "the text '2'", id="tagged"),
+        pytest.param("!!int 2", "the text '2' (remove the tag)", id="tagged"),
+        pytest.param("|\n  2", "the text '2' (remove the block sign |)", id="block"),
         pytest.param("08", "08 (octal in YAML 1.1", id="leading zero"),
         pytest.param("010", "010 (octal in YAML 1.1", id="octal"),
         pytest.param("0o17", "'0o17'", id="octal of YAML 1.2"),
@@ -257,3 +258,10 @@ def test_plain_data_that_is_no_integer_is_refused_like_yaml(value):
 def test_data_that_no_manifest_can_hold_is_a_type_error(value):
     with pytest.raises(TypeError, match="<data>"):
         from_data(value)
+
+
+def test_data_that_contains_itself_is_refused():
+    endless = {"labels": {}}
+    endless["labels"]["again"] = endless
+    with pytest.raises(ValueError, match="nested deeper than 100 levels"):
+        from_data(endless)

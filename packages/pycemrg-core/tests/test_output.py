@@ -31,6 +31,19 @@ def test_folder_and_prefix_are_attributes(tmp_path):
     assert (outputs.output_dir, outputs.prefix) == (tmp_path, "case")
 
 
+@pytest.mark.parametrize("folder", ["../results", "a/../b", "."])
+def test_a_folder_may_be_named_with_dots(tmp_path, monkeypatch, folder):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    outputs = OutputManager(folder, "case_01")
+    expected = {"../results": "results", "a/../b": "here/b", ".": "here"}[folder]
+    path = outputs.get_path("_x.vtk")
+    assert path.is_absolute()
+    assert path.resolve() == tmp_path / expected / "case_01_x.vtk"
+    with pytest.raises(ValueError, match="leads out of"):
+        outputs.get_path("/../../x")
+
+
 def test_a_suffix_may_hold_folders(tmp_path):
     path = OutputManager(tmp_path, "case").get_path("/meshes/heart.vtk")
     assert path == tmp_path / "case" / "meshes" / "heart.vtk"

@@ -174,3 +174,37 @@ def test_a_file_that_cannot_be_flushed_is_not_put_in_place(tmp_path, monkeypatch
         write_whole(tmp_path / "labels.yaml", "new")
     assert (tmp_path / "labels.yaml").read_text() == "old"
     assert names_in(tmp_path) == ["labels.yaml"]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EBADF])
+def test_a_file_system_that_cannot_flush_is_no_obstacle(tmp_path, monkeypatch, code):
+    def cannot(_):
+        raise OSError(code, "cannot sync")
+
+    monkeypatch.setattr(os, "fsync", cannot)
+    write_whole(tmp_path / "labels.yaml", "new")
+    assert (tmp_path / "labels.yaml").read_text() == "new"
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_folder_in_the_place_of_the_file_is_called_that(tmp_path, overwrite):
+    with pytest.raises(IsADirectoryError, match="is a folder; a file was expected"):
+        write_whole(tmp_path, "x", overwrite=overwrite)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is a device or pipe"):
+        write_whole(tmp_path / "pipe", "x")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_an_error_names_the_file_and_not_the_draft(tmp_path):
+    final = tmp_path / "mesh.elem"
+    with pytest.raises(OSError, match="No space left") as caught, whole_file(final):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(final)
+    with pytest.raises(FileNotFoundError) as caught, whole_file(final):
+        pass
+    assert caught.value.filename == str(final)

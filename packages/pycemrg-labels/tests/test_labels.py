@@ -140,6 +140,11 @@ def test_tags_are_joined_for_command_lines(manager):
     assert labels.get_tags_string(["RA_wall", ["ventricles"], ("0",)]) == "0,2,3,5"
 
 
+def test_bytes_in_place_of_a_list_are_a_type_error(manager):
+    with pytest.raises(TypeError, match="must be a list"):
+        manager().get_values_from_names(b"LV")
+
+
 def test_one_text_in_place_of_a_list_is_a_type_error(manager):
     for method in "get_values_from_names", "get_tags_string":
         with pytest.raises(TypeError, match=r"must be a list such as \['LV_myo'\]"):
@@ -344,3 +349,9 @@ def test_a_manager_crosses_process_boundaries(manager):
 
     copy = pickle.loads(pickle.dumps(manager()))
     assert copy.get_values_from_names(["all_chambers"]) == [2, 3, 4, 5]
+
+
+def test_problems_lists_faulty_annotations_and_annotations_of_no_label(manager):
+    labels = manager("labels: {LV: 1}\ncolors: {LV: red}\naliases: {LV: [x], RV: [y]}\n")
+    found = [(problem.code, problem.place.line) for problem in labels.problems()]
+    assert found == [("faulty-colors", 2), ("unknown-label", 3)]

@@ -185,3 +185,8 @@ def test_a_lossy_mapping_has_no_inverse():
     merging = LabelMapper(standard({"LV": 1, "RV": 2}), standard({"LV": 5, "RV": 5}))
     with pytest.raises(ValueError, match="merges labels has no inverse: LV, RV -> 5"):
         merging.inverse()
+
+
+def test_a_manifest_that_uses_the_key_aliases_for_something_else_is_mapped():
+    source, target = standard({"LV": 1}), standard({"LV": 2}, aliases={"myo": "LV"})
+    assert LabelMapper(source, target).get_source_to_target_mapping() == {1: 2}

@@ -2,10 +2,11 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pycemrg.system import CommandRunner
+from pycemrg.system import CommandRunner, outputs
 
 
 @pytest.fixture
@@ -98,12 +99,25 @@ def test_an_output_that_the_command_wrote_is_fresh(case: Path, caplog, command: 
     assert warnings(caplog) == []
 
 
-def test_rewriting_an_output_at_once_is_always_noticed(case: Path) -> None:
+@pytest.mark.parametrize(
+    ("age", "pause"),
+    [
+        pytest.param(0.005, 0.015, id="just-written"),
+        pytest.param(0.5, None, id="old-enough"),
+        pytest.param(-0.5, None, id="from-a-clock-ahead"),
+    ],
+)
+def test_a_command_waits_until_rewriting_an_output_would_show(
+    case: Path, monkeypatch, age: float, pause: float | None
+) -> None:
+    # Many file systems stamp two writes within one tick of the clock alike.
     out = case / "out"
-    runner = CommandRunner()
-    for _ in range(20):
-        out.write_text("same")
-        runner.run(["sh", "-c", "echo same > out"], ["out"], cwd=case, fresh_outputs=True)
+    out.touch()
+    now = out.stat().st_ctime_ns / 1e9 + age
+    pauses: list[float] = []
+    monkeypatch.setattr(outputs, "time", SimpleNamespace(time=lambda: now, sleep=pauses.append))
+    CommandRunner().run(["touch", out], [out], fresh_outputs=True)
+    assert pauses == ([] if pause is None else [pytest.approx(pause, abs=1e-5)])
 
 
 def test_a_folder_is_only_asked_to_exist(case: Path, caplog) -> None:

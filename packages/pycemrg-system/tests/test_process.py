@@ -121,6 +121,15 @@ def test_a_process_that_left_the_session_is_reported_and_not_waited_for(marked, 
     os.kill(escaped, signal.SIGKILL)
 
 
+@pytest.mark.usefixtures("short_graces", "each_way_to_listen")
+def test_a_process_that_left_the_session_and_never_stops_writing_is_not_waited_for(marked) -> None:
+    code = "import os\nif os.fork() == 0:\n os.setsid()\n while True: os.write(1, b'y' * 4096)"
+    stdout = CommandRunner().run(python(code), env=marked.env)
+    assert set(stdout) <= {"y"}
+    for escaped in marked.living():
+        os.kill(escaped, signal.SIGKILL)
+
+
 SHELL_TREES = {
     "polite": "echo ready; exec sleep 600",
     "child": "echo ready; sleep 600; true",
@@ -230,20 +239,29 @@ def test_sigkill_comes_after_the_grace(clock) -> None:
 
 
 @pytest.mark.usefixtures("each_way_to_listen")
-def test_a_command_that_has_ended_in_time_is_not_timed_out_by_a_slow_reader(marked, clock) -> None:
+def test_a_command_that_has_ended_in_time_is_not_timed_out_by_a_slow_reader(
+    marked, clock, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+
     def read_slowly(line: str) -> None:
+        go.write_text("\n")
         while marked.living():
             pass
         clock.ahead = 1000
 
-    cmd = ["echo", "done"]
+    cmd = ["sh", "-c", 'echo done; read -r _ < "$0"', go]
     stdout = CommandRunner().run(cmd, env=marked.env, timeout=100, on_output=read_slowly)
     assert stdout == "done\n"
 
 
 def test_nothing_lives_after_ctrl_c(marked) -> None:
+    # Started in the background of a shell, a process ignores SIGINT unless it asks for it.
     driver = """
+import signal
 from pycemrg.system import CommandRunner, process
+signal.signal(signal.SIGINT, signal.default_int_handler)
 process.TERM_GRACE = 0.3
 script = "trap '' INT TERM; sleep 600 & echo ready; while :; do sleep 600; done"
 try:
@@ -305,7 +323,15 @@ print(CommandRunner().execute(["true"]).peak_memory)
 
 def test_a_command_has_a_session_of_its_own_and_an_empty_stdin() -> None:
     code = "import os, sys; print(os.getsid(0) == os.getpid(), repr(sys.stdin.read()))"
-    assert CommandRunner().run(python(code)) == "True ''\n"
+    driver = f"""
+import sys
+from pycemrg.system import CommandRunner
+print(CommandRunner().run([sys.executable, "-c", {code!r}]), sys.stdin.read())
+"""
+    result = subprocess.run(
+        python(driver), input="for the driver", capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "True ''\n for the driver\n"
 
 
 def test_what_cannot_be_listened_to_is_not_left_running(marked, monkeypatch) -> None:

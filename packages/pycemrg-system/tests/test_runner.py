@@ -1,3 +1,4 @@
+import errno
 import logging
 import os
 import pickle
@@ -10,6 +11,7 @@ from pycemrg.system import (
     CommandNotFoundError,
     CommandRunner,
     CommandTimeoutError,
+    process,
 )
 
 
@@ -280,3 +282,24 @@ def test_a_runner_can_be_sent_to_another_process() -> None:
     runner = pickle.loads(pickle.dumps(CommandRunner(logging.getLogger("my_application"))))
     assert runner.logger is logging.getLogger("my_application")
     assert runner.run(["echo", "there"]) == "there\n"
+
+
+def test_the_folder_of_a_result_and_an_error_is_absolute(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CommandRunner().execute(["true"], cwd=".").cwd == tmp_path
+    with pytest.raises(CommandExecutionError) as caught:
+        CommandRunner().run(["false"], cwd=Path())
+    assert caught.value.cwd == tmp_path
+
+
+def test_a_folder_that_may_not_be_entered_is_blamed_and_not_the_program(
+    tmp_path: Path, monkeypatch
+) -> None:
+    # Root may enter every folder, so the refusal of the system is played.
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", "true")
+
+    monkeypatch.setattr(process.subprocess, "Popen", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(CommandExecutionError, match="the folder to run in may not be entered"):
+        CommandRunner().run(["true"], cwd=tmp_path)

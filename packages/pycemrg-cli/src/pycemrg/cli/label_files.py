@@ -56,7 +56,7 @@ def relabel(
     OUT may be IN itself with --force. What the mapping does is printed before anything is written.
     """
     mapper = load_mapper(old, new, pairs)
-    click.echo(str(mapper.report(_count(source))), err=True)
+    click.echo(str(mapper.report(_count(source)[0])), err=True)
     collisions: Collisions = "allow" if allow_collisions else "refuse"
     if _is_mesh(source):
         from pycemrg.data.meshes import relabel_mesh
@@ -83,7 +83,7 @@ def check(image: Path, manifest: Path, as_json: bool) -> None:
     Fails if IMAGE holds a value that has no name, other than 0. Names without a voxel are listed.
     """
     standard = load_standard(manifest)
-    counts, voxel_ml = _count(image), _voxel_ml(image)
+    counts, voxel_ml = _count(image)
     named = {name: counts.get(value, 0) for name, value in standard.labels.items()}
     unnamed = {v: n for v, n in counts.items() if v and v not in standard.labels.values()}
     absent = [name for name, count in named.items() if count == 0]
@@ -136,20 +136,14 @@ def _is_mesh(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def _count(path: Path) -> dict[int, int]:
+def _count(path: Path) -> tuple[dict[int, int], float | None]:
+    """Count the labels or tags of a file; of a volume, also give the ml of one voxel."""
     if _is_mesh(path):
         from pycemrg.data.meshes import count_tags
 
-        return count_tags(path)
+        return count_tags(path), None
     from pycemrg.data.counting import count_values
     from pycemrg.data.volumes import read_labels
 
-    return count_values(read_labels(path).array)
-
-
-def _voxel_ml(path: Path) -> float | None:
-    if _is_mesh(path):
-        return None
-    from pycemrg.data.volumes import read_labels
-
-    return read_labels(path).voxel_ml
+    volume = read_labels(path)
+    return count_values(volume.array), volume.voxel_ml

@@ -78,4 +78,5 @@ def init(name: str, parent_dir: Path, with_src: bool, force: bool) -> None:
     """Make a study NAME that runs as it stands: label standards, models, scripts, outputs."""
     study = ProjectScaffolder().create_project(name, parent_dir, with_src=with_src, overwrite=force)
     click.echo(f"made the study {study}", err=True)
-    click.echo(f"run its case with: python {study / 'scripts' / 'run_case.py'}", err=True)
+    click.echo(f"install what it needs: python -m pip install -e {study}", err=True)
+    click.echo(f"run its case: python {study / 'scripts' / 'run_case.py'}", err=True)

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from pycemrg.core.whole_files import make_folder
+
 CONSOLE_FORMAT = "[%(name)s] %(message)s"
 FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -42,7 +44,7 @@ def setup_logging(
     console.setLevel(log_level)
     installed: list[_Console | _LogFile] = [console]
     if log_file is not None:
-        Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(log_file).parent)
         installed.append(_LogFile(log_file, encoding="utf-8"))
 
     for handler in list(root.handlers):
@@ -74,7 +76,7 @@ class _Console(logging.StreamHandler[TextIO]):
 
 class _LogFile(logging.FileHandler):
     def __init__(self, path: str | os.PathLike[str], encoding: str) -> None:
-        super().__init__(path, encoding=encoding)
+        super().__init__(path, encoding=encoding, errors="backslashreplace")
         self.setLevel(logging.DEBUG)
         self.setFormatter(logging.Formatter(FILE_FORMAT))
 

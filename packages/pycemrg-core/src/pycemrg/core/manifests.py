@@ -23,6 +23,7 @@ MAX_ALIASES = 1_000
 MAX_MERGED_KEYS = 100_000
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*|0x[0-9a-fA-F]+)", re.ASCII)
+_STYLES = {'"': "quotes", "'": "quotes", "|": "block sign |", ">": "block sign >"}
 _NULLS = ("", "~", "null", "Null", "NULL")
 _KNOWN_TAGS = {
     "!",
@@ -55,13 +56,18 @@ class Place(NamedTuple):
 class Scalar:
     """One value as it was typed."""
 
-    __slots__ = ("place", "plain", "text")
+    __slots__ = ("place", "style", "text")
     kind = "a single value"
 
-    def __init__(self, place: Place, text: str, plain: bool) -> None:
+    def __init__(self, place: Place, text: str, style: str = "") -> None:
         self.place = place
         self.text = text
-        self.plain = plain
+        self.style = style
+
+    @property
+    def plain(self) -> bool:
+        """Whether it has no quotes, tag or block sign, so that YAML may guess its type."""
+        return not self.style
 
     @property
     def is_null(self) -> bool:
@@ -84,7 +90,7 @@ class Scalar:
 
     def _describe(self) -> str:
         if not self.plain:
-            return f"the text {self.text!r} (remove the quotes)"
+            return f"the text {self.text!r} (remove the {_STYLES.get(self.style, 'tag')})"
         if self.is_null:
             return "nothing"
         if re.fullmatch(r"[+-]?0[0-9]+", self.text):
@@ -203,15 +209,17 @@ def parse(data: bytes | str, source: str = "<manifest>") -> Mapping:
         raise Place(source, line, 1).error(f"not valid YAML: {error.reason}") from error
 
 
-def from_data(data: object, source: str = "<data>") -> Node:
+def from_data(data: object, source: str = "<data>", *, depth: int = 0) -> Node:
     """Turn dicts, lists and single values into nodes, as if they stood in a manifest.
 
     Args:
         data: What a YAML file could hold: mappings, lists, texts, integers, booleans, floats, None.
         source: What messages name in place of a file; keys are added to it.
+        depth: How deep in other data it stands.
 
     Raises:
         TypeError: If there is an object of another kind, or a key that is not a text.
+        ValueError: If it is nested deeper than 100 levels, as data that contains itself is.
 
     Example:
         >>> labels = from_data({"labels": {"LV": 1, "RV": True}}, "heart")
@@ -220,24 +228,29 @@ def from_data(data: object, source: str = "<data>") -> Node:
         ValueError: heart.labels.RV: expected an integer, got 'true'
     """
     place = Place(source)
+    if depth > MAX_DEPTH:
+        raise ValueError(f"{source[:80]}...: nested deeper than {MAX_DEPTH} levels")
     if isinstance(data, collections.abc.Mapping):
         mapping = Mapping(place)
         for key, value in data.items():
             if not isinstance(key, str):
                 raise TypeError(f"{source}: a key must be a text, not {key!r}")
-            name = Scalar(Place(f"{source}.{key}"), key, plain=False)
-            mapping.entries[key] = Entry(name, from_data(value, f"{source}.{key}"))
+            name = Scalar(Place(f"{source}.{key}"), key, style="'")
+            mapping.entries[key] = Entry(name, from_data(value, f"{source}.{key}", depth=depth + 1))
         return mapping
     if isinstance(data, list | tuple):
         sequence = Sequence(place)
-        sequence.items = [from_data(item, f"{source}[{i}]") for i, item in enumerate(data)]
+        sequence.items = [
+            from_data(item, f"{source}[{index}]", depth=depth + 1)
+            for index, item in enumerate(data)
+        ]
         return sequence
     if isinstance(data, str):
-        return Scalar(place, data, plain=False)
+        return Scalar(place, data, style="'")
     if data is None or isinstance(data, bool | float):
-        return Scalar(place, "" if data is None else str(data).lower(), plain=True)
+        return Scalar(place, "" if data is None else str(data).lower())
     try:
-        return Scalar(place, str(operator.index(data)), plain=True)  # type: ignore[arg-type]
+        return Scalar(place, str(operator.index(data)))  # type: ignore[arg-type]
     except TypeError as error:
         raise TypeError(f"{source}: a manifest cannot hold {data!r}") from error
 
@@ -258,8 +271,8 @@ class _Tree:
     def build(self, events: Iterable[yaml.Event]) -> Mapping:
         for event in events:
             if isinstance(event, yaml.ScalarEvent):
-                plain = not event.style and event.tag is None
-                self._add(self._anchored(event, Scalar(self._place(event), event.value, plain)))
+                style = event.tag or event.style or ""
+                self._add(self._anchored(event, Scalar(self._place(event), event.value, style)))
             elif isinstance(event, yaml.AliasEvent):
                 self._add(self._alias(event))
             elif isinstance(event, yaml.MappingStartEvent):

@@ -46,10 +46,9 @@ class OutputManager:
 
     def _inside(self, suffix: str, what: str) -> Path:
         name = f"{self.prefix}{suffix}"
-        path = self.output_dir / name
-        inside = Path(os.path.normpath(path)).is_relative_to(self.output_dir)
-        if Path(name).is_absolute() or not inside or "\0" in name:
+        first = Path(os.path.normpath(name)).parts[0]
+        if Path(name).is_absolute() or Path(name).drive or first == ".." or "\0" in name:
             raise ValueError(
                 f"{what} leads out of {self.output_dir}; use a plain name without '..'"
             )
-        return path
+        return self.output_dir / name

@@ -6,8 +6,8 @@ may have used the same keys for something else.
 """
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from pycemrg.core.manifests import Mapping, Node, Scalar, Sequence
 
@@ -52,6 +52,13 @@ def aliases(manifest: Mapping) -> dict[str, tuple[str, ...]]:
             raise node.place.error("aliases are a list of names such as [LV_label]")
         found[name] = tuple(_text(item) for item in node.items)
     return found
+
+
+READERS: dict[str, Callable[[Mapping], dict[str, Any]]] = {
+    "colors": colors,
+    "codes": codes,
+    "aliases": aliases,
+}
 
 
 def _entries(manifest: Mapping, key: str) -> Iterator[tuple[str, Node]]:

@@ -235,6 +235,7 @@ class LabelManager:
         found = [item for item in self._walk(self._groups) if isinstance(item, Problem)]
         found += self._shadowed_groups()
         found += self._repeated_values()
+        found += self._faulty_annotations()
         found += [
             Problem("empty-group", "warning", key.place, f"group {key.text!r} has no members")
             for key, _ in self._group_section
@@ -251,6 +252,20 @@ class LabelManager:
             if key.text in self._labels:
                 message = f"{key.text!r} is a label too, and the label is what the name stands for"
                 yield Problem("label-and-group", "warning", key.place, message)
+
+    def _faulty_annotations(self) -> Iterator[Problem]:
+        for key, read in annotations.READERS.items():
+            try:
+                names = read(self._manifest)
+            except ValueError as error:
+                place = self._manifest.entries[key].key.place
+                yield Problem(f"faulty-{key}", "warning", place, f"not used: {error}")
+                continue
+            for name in names:
+                if name not in self._labels:
+                    place = self._manifest.section(key).entries[name].key.place
+                    message = f"{key!r} has an entry for {name!r}, which is no label"
+                    yield Problem("unknown-label", "warning", place, message)
 
     def _repeated_values(self) -> Iterator[Problem]:
         first: dict[int, str] = {}
@@ -284,6 +299,6 @@ def _members(key: Scalar, node: manifests.Node) -> list[Scalar]:
 
 
 def _as_list(names: Sequence[Any]) -> Sequence[Any]:
-    if isinstance(names, str):
+    if isinstance(names, str | bytes):
         raise TypeError(f"names must be a list such as [{names!r}], not the text {names!r}")
     return names

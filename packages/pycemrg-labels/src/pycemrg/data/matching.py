@@ -22,14 +22,15 @@ def match_names(
         ValueError: If a label shares aliases with several labels of the target.
     """
     _check_pairs(source, target, pairs)
-    by_alias = _target_names(target)
+    source_aliases, target_aliases = _aliases(source), _aliases(target)
+    by_alias = _target_names(target, target_aliases)
     matches = {}
     for name in source:
         if name in pairs:
             matches[name] = pairs[name]
         elif name in target:
             matches[name] = name
-        elif found := _by_alias(name, source, by_alias):
+        elif found := _by_alias([name, *source_aliases.get(name, ())], source, by_alias):
             matches[name] = found
     return matches
 
@@ -42,23 +43,33 @@ def _check_pairs(source: "LabelManager", target: "LabelManager", pairs: Mapping[
                 raise KeyError(f"pairs: no label named {name!r} in {standard.source}{question}")
 
 
-def _target_names(target: "LabelManager") -> dict[str, set[str]]:
+def _aliases(standard: "LabelManager") -> Mapping[str, tuple[str, ...]]:
+    """Return the aliases; none if the manifest uses that key for something of its own."""
+    try:
+        return standard.aliases
+    except ValueError:
+        return {}
+
+
+def _target_names(
+    target: "LabelManager", aliases: Mapping[str, tuple[str, ...]]
+) -> dict[str, set[str]]:
     """Return every name that a target label goes by, with the labels that go by it."""
     known: dict[str, set[str]] = {name: {name} for name in target}
-    for name, others in target.aliases.items():
+    for name, others in aliases.items():
         for other in others:
             if name in target:
                 known.setdefault(other, set()).add(name)
     return known
 
 
-def _by_alias(name: str, source: "LabelManager", known: Mapping[str, set[str]]) -> str | None:
-    found: set[str] = set()
-    for other in (name, *source.aliases.get(name, ())):
-        found |= known.get(other, set())
+def _by_alias(
+    names: list[str], source: "LabelManager", known: Mapping[str, set[str]]
+) -> str | None:
+    found = set().union(*(known.get(name, set()) for name in names))
     if len(found) > 1:
         raise ValueError(
-            f"{source.source}: by its aliases, {name!r} is each of {', '.join(sorted(found))}; "
+            f"{source.source}: by its aliases, {names[0]!r} is each of {', '.join(sorted(found))}; "
             "say which one in pairs={source name: target name}"
         )
     return found.pop() if found else None

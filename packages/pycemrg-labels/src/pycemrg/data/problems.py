@@ -10,7 +10,8 @@ class Problem(NamedTuple):
 
     Args:
         code: A stable identifier: ``undefined-member``, ``group-cycle``, ``unknown-name`` (errors),
-            ``repeated-value``, ``label-and-group`` or ``empty-group`` (warnings).
+            ``repeated-value``, ``label-and-group``, ``empty-group``, ``unknown-label``,
+            ``faulty-colors``, ``faulty-codes`` or ``faulty-aliases`` (warnings).
         severity: ``"error"`` if resolving a name fails because of it, else ``"warning"``.
         place: Where it stands, None if it came from the caller and not from the file.
         message: What is wrong and what would be right.

@@ -104,7 +104,7 @@ def checked_folder(cwd: str | os.PathLike[str] | None) -> Path | None:
     """
     if cwd is None:
         return None
-    folder = Path(cwd)
+    folder = Path(cwd).absolute()
     if folder.is_dir():
         return folder
     if folder.exists():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any, TypedDict
 
-from pycemrg.system import failures, process
+from pycemrg.system import messages, process
 from pycemrg.system.arguments import Order, doubtful_arguments
 from pycemrg.system.errors import CommandExecutionError, CommandNotFoundError, CommandTimeoutError
 from pycemrg.system.outputs import ExpectedOutputs
@@ -77,7 +77,9 @@ class CommandRunner:
 
         There is no shell: each item is one argument, blanks and all. The command has no controlling
         terminal. When it ends, times out or is interrupted, nothing of the session that it was
-        started in is left to hold its output or, after a timeout, to run at all.
+        started in is left to hold its output or, after a timeout, to run at all. A signal such as
+        SIGTERM that ends this process at once leaves the command running, unless the program turns
+        it into an exception: ``signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))``.
 
         Args:
             cmd: The program and its arguments; each item is turned into text.
@@ -178,11 +180,11 @@ class CommandRunner:
             outputs=outputs.paths,
         )
         if ended.timed_out and order.timeout is not None:
-            raise failures.timed_out(result, order.timeout)
+            raise messages.timed_out(result, order.timeout)
         if ended.returncode != 0:
-            self._excuse(result, failures.describe_ending(ended.returncode), written.excuse.found)
-        self.logger.debug("%s: took %.1f s", failures.shown(order.argv), result.duration)
-        outputs.check(failures.shown(order.argv), fresh=fresh_outputs, logger=self.logger)
+            self._excuse(result, messages.describe_ending(ended.returncode), written.excuse.found)
+        self.logger.debug("%s: took %.1f s", messages.shown(order.argv), result.duration)
+        outputs.check(messages.shown(order.argv), fresh=fresh_outputs, logger=self.logger)
         return result
 
     def _announce(self, order: Order, dry_run: bool) -> None:
@@ -194,7 +196,7 @@ class CommandRunner:
             )
         what = "would run" if dry_run else "running"
         where = f" in {order.cwd}" if order.cwd else ""
-        self.logger.info("%s%s: %s", what, where, failures.shown(order.argv))
+        self.logger.info("%s%s: %s", what, where, messages.shown(order.argv))
 
     def _line_receiver(
         self, on_output: Callable[[OutputLine], object] | None
@@ -224,16 +226,16 @@ class CommandRunner:
                     logger=self.logger,
                 )
             except process.NotStartedError as error:
-                raise failures.not_started(order, error.reason) from error.reason
+                raise messages.not_started(order, error.reason) from error.reason
         written.close()
         return ended
 
     def _excuse(self, result: CommandResult, ending: str, excuse: str | None) -> None:
         """Warn about a failure that a text in stderr excuses, raise any other."""
-        if excuse is None or failures.was_killed(result.returncode):
-            raise failures.failed(result, ending)
+        if excuse is None or messages.was_killed(result.returncode):
+            raise messages.failed(result, ending)
         self.logger.warning(
-            "%s: %s, ignored for %r in its stderr", failures.shown(result.cmd), ending, excuse
+            "%s: %s, ignored for %r in its stderr", messages.shown(result.cmd), ending, excuse
         )
 
 

@@ -129,7 +129,7 @@ def not_started(order: Order, error: OSError) -> CommandExecutionError:
     if error.errno == errno.ENOENT:
         text = f"{found} is there, but {_interpreter(found)} is not"
         return CommandNotFoundError(text, cmd=order.argv, cwd=order.cwd)
-    text = f"{found} could not be started: {_reason(found, error)}"
+    text = f"{found} could not be started: {_reason(found, order.cwd, error)}"
     return CommandExecutionError(text, 126, "", "", cmd=order.argv, cwd=order.cwd)
 
 
@@ -151,10 +151,12 @@ def _interpreter(path: str) -> str:
     return f"its interpreter {os.fsdecode(line[2:].strip())!r}"
 
 
-def _reason(path: str, error: OSError) -> str:
+def _reason(path: str, cwd: Path | None, error: OSError) -> str:
     if Path(path).is_dir():
         return "it is a folder"
-    if error.errno == errno.EACCES:
+    if error.errno == errno.EACCES and cwd is not None and not os.access(cwd, os.X_OK):
+        return f"the folder to run in may not be entered: {cwd}"
+    if error.errno == errno.EACCES and not os.access(path, os.X_OK):
         return f"it is not executable; make it so with chmod +x {shlex.quote(path)}"
     if error.errno == errno.ENOEXEC:
         return "neither a program of this machine nor a script whose first line begins with #!"
