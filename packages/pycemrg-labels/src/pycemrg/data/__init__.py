@@ -1,7 +1,7 @@
 """Anatomical label standards, and mappings between them."""
 
 from pycemrg.data.annotations import Code
-from pycemrg.data.labels import LabelManager
+from pycemrg.data.manager import LabelManager
 from pycemrg.data.mapper import LabelMapper
 from pycemrg.data.problems import Problem
 

@@ -10,7 +10,7 @@ from pycemrg.core.whole_files import whole_file
 if TYPE_CHECKING:
     import numpy as np
 
-    from pycemrg.data.labels import LabelManager
+    from pycemrg.data.manager import LabelManager
     from pycemrg.data.volumes import LabelVolume
 
 VIEWS = ("sagittal", "coronal", "axial")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pycemrg.data.labels import LabelManager
+    from pycemrg.data.manager import LabelManager
     from pycemrg.data.report import MapReport
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pycemrg.core.near_names import did_you_mean
 
 if TYPE_CHECKING:
-    from pycemrg.data.labels import LabelManager
+    from pycemrg.data.manager import LabelManager
 
 
 def match_names(

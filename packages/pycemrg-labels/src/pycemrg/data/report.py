@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pycemrg.core.near_names import near_names
 
 if TYPE_CHECKING:
-    from pycemrg.data.labels import LabelManager
+    from pycemrg.data.manager import LabelManager
 
 
 @dataclass(frozen=True)
