@@ -7,13 +7,10 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-import fastremap
 import numpy as np
-import SimpleITK
 import yaml
 from measure import interleaved, ratios
 from results import Result, Row, WrongResultError
-from skimage.util import map_array
 
 from pycemrg.core import manifests
 from pycemrg.data import LabelManager
@@ -71,6 +68,8 @@ def _relabel_rows(dtype: str, target: float, runs: int) -> list[Row]:
         table[value] = result
     wanted = table.astype(dtype)[volume]
     ours, one_thread = "pycemrg, 2 threads", "pycemrg, 1 thread"
+    import fastremap  # the peers are in the bench environment only
+
     subjects: dict[str, Callable[[], Any]] = {
         ours: lambda: relabel(volume, MAPPING, threads=2),
         one_thread: lambda: relabel(volume, MAPPING, threads=1),
@@ -104,6 +103,8 @@ def _all_values() -> dict[int, int]:
 
 
 def _by_skimage(volume: Array) -> Array:
+    from skimage.util import map_array
+
     values = _all_values()
     keys = np.array(list(values), volume.dtype)
     results = np.array(list(values.values()), volume.dtype)
@@ -111,6 +112,8 @@ def _by_skimage(volume: Array) -> Array:
 
 
 def _by_simpleitk(volume: Array) -> Array:
+    import SimpleITK
+
     image = SimpleITK.GetImageFromArray(volume)
     changed = SimpleITK.ChangeLabel(image, {float(k): float(v) for k, v in MAPPING.items()})
     return np.asarray(SimpleITK.GetArrayFromImage(changed))

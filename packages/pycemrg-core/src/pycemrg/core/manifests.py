@@ -185,8 +185,8 @@ def parse(data: bytes | str, source: str = "<manifest>") -> Mapping:
 
     Example:
         >>> manifest = parse("labels: {NO: 3}")
-        >>> [(key.text, value.integer()) for key, value in manifest.section("labels")]
-        [('NO', 3)]
+        >>> {key.text: value.integer() for key, value in manifest.section("labels")}
+        {'NO': 3}
         >>> parse("LV: 1\nLV: 2", "labels.yaml")
         Traceback (most recent call last):
         ValueError: labels.yaml:2:1: 'LV' is already defined at line 1

@@ -8,7 +8,7 @@ from pycemrg.core.manifests import Place
 class Problem(NamedTuple):
     """One finding in a label manifest.
 
-    Args:
+    Attributes:
         code: A stable identifier: ``undefined-member``, ``group-cycle``, ``unknown-name`` (errors),
             ``repeated-value``, ``label-and-group``, ``empty-group``, ``unknown-label``,
             ``faulty-colors``, ``faulty-codes`` or ``faulty-aliases`` (warnings).

@@ -10,7 +10,7 @@ Collisions = Literal["refuse", "allow"]
 class Rules(NamedTuple):
     """A mapping of values together with what happens to the values that it does not have.
 
-    Args:
+    Attributes:
         mapping: Source value to target value.
         unmapped: Other values are kept, become 0 or the given value, or are an error.
         collisions: Whether a value that is kept may equal a target, which makes two structures one.

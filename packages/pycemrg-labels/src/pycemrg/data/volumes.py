@@ -20,7 +20,7 @@ SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr")
 class LabelVolume(NamedTuple):
     """The labels of a volume and where its voxels are.
 
-    Args:
+    Attributes:
         array: The label of each voxel, with the axes in the order of the file.
         affine: From voxel indices to millimetres, 4 x 4. The axes point to the right, to the front
             and up (RAS+), whatever the format says.
