@@ -1,0 +1,1 @@
+"""The file formats of volumes and meshes, one module for each."""
