@@ -621,3 +621,21 @@ def test_a_real_nrrd_atlas_equals_a_look_up_of_every_value(real, tmp_path):
     pairs = Counter(zip(old.ravel().tolist(), new.ravel().tolist(), strict=True))
     assert set(pairs) == {(value, results.get(value, 0)) for value, _ in pairs}
     assert len(pairs) == 313
+
+
+@pytest.mark.parametrize("value", [1.5, float("nan"), float("inf")])
+def test_a_float_image_that_is_not_integral_is_not_read_as_labels(tmp_path, value):
+    array = np.array([[[0.0, 1.0, value]]], dtype=np.float32)
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "seg.nii")
+    with pytest.raises(ValueError, match="a label must be integral"):
+        read_labels(tmp_path / "seg.nii")
+
+
+@pytest.mark.parametrize(
+    ("unit", "voxel_ml"), [("mm", 0.006), ("micron", 6e-12), ("meter", 6e6), ("unknown", 0.006)]
+)
+def test_the_unit_of_a_nifti_image_counts(tmp_path, unit, voxel_ml):
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.diag([1.0, 2.0, 3.0, 1.0]))
+    image.header.set_xyzt_units(xyz=unit)
+    nibabel.save(image, tmp_path / "seg.nii")
+    assert read_labels(tmp_path / "seg.nii").voxel_ml == pytest.approx(voxel_ml)

@@ -5,12 +5,14 @@ plain PyYAML, meshes with numpy and awk.
 """
 
 import collections
+import contextlib
 import csv
 import gzip
 import importlib.util
 import logging
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -373,6 +375,27 @@ def test_two_runs_leave_the_same_bytes(demo, run, tmp_path):
     assert second == first
 
 
+@pytest.mark.parametrize(
+    ("script", "missing"),
+    [
+        *((script, "nibabel") for script in ("make_heart", "mesh_voxels", "report_case")),
+        *(("run_case", library) for library in ("numpy", "nibabel", "pycemrg.data.volumes")),
+        ("report_case", "matplotlib"),
+    ],
+)
+def test_a_library_that_is_missing_is_named_with_what_installs_it(
+    script, missing, made, run, tmp_path
+):
+    hook = f"import sys\nsys.modules[{missing!r}] = None  # what import finds for it: nothing\n"
+    (tmp_path / "sitecustomize.py").write_text(hook)
+    done = run(made, f"{script}.py", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"this script needs {missing}; install what the study needs: "
+        f'python -m pip install -e "{made}"\n'
+    )
+
+
 ORIGIN = [10.5, -20.25, 300.0]
 AFFINES = {
     "right-handed": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
@@ -472,6 +495,101 @@ def test_a_segmentation_of_ones_own_goes_the_whole_way(made, labels, run, tmp_pa
     assert Path(f"{base}_slices.png").stat().st_size > 10_000
 
 
+def test_the_visits_of_a_patient_are_cases_of_their_own(made, labels, run, tmp_path):
+    affine = affine_of("oblique")
+    hearts = {name: small_heart(labels[name], np.uint8) for name in ("clinical", "simulation")}
+    visits = {"baseline": 1, "followup": -1}  # the second heart is the first one, mirrored
+    for visit, step in visits.items():
+        given = tmp_path / f"p042.{visit}.nii.gz"
+        save(given, hearts["clinical"][::step], affine)
+        folder = tmp_path / "not there/../out"
+        done = run(made, "run_case.py", "--segmentation", given, "--output-dir", folder)
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 2 * 9
+    for visit, step in visits.items():
+        mesh = read_mesh(tmp_path / f"out/p042.{visit}_mesh")
+        assert_is_the_mesh_of(mesh, hearts["simulation"][::step], affine)
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        pytest.param("p042.nii", "p042", id="nii"),
+        pytest.param("p042.v2.nii.gz", "p042.v2", id="nii.gz"),
+        pytest.param("P042.NII.GZ", "P042", id="capitals"),
+        pytest.param("p042.seg.nrrd", "p042.seg", id="nrrd"),
+        pytest.param("p042.nii.new", "p042.nii.new", id="not at the end"),
+    ],
+)
+def test_a_case_is_named_as_its_segmentation(name, case, scripts, tmp_path, monkeypatch):
+    prefixes = []
+    monkeypatch.setattr(
+        scripts.run_case, "OutputManager", lambda _, prefix: prefixes.append(prefix)
+    )
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["run_case.py", "--segmentation", str(tmp_path / name)])
+    assert scripts.run_case.main() == 1  # for there are no outputs
+    assert prefixes == [case]
+
+
+def test_a_nrrd_segmentation_becomes_the_same_nifti(labels, scripts, tmp_path):
+    volume = small_heart(labels["clinical"], np.uint8)
+    header = (
+        "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 7 6 5\nencoding: raw\n"
+        "space: left-posterior-superior\nspace origin: (-10.5,20.25,300)\n"
+        "space directions: (1.5,0,0) (0,-1.5,0) (0,0,2)\n\n"
+    )
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + volume.tobytes(order="F"))
+    image, found = scripts.run_case.load_labels(tmp_path / "a.nrrd")
+    scripts.run_case.save(found, image, tmp_path / "a.nii.gz")
+    stored, affine = read_volume(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(stored, volume)
+    np.testing.assert_array_equal(affine, affine_of("x flipped, as radiologists store it"))
+
+
+SAVE_AGAIN_AND_AGAIN = """
+import runpy, sys
+from pathlib import Path
+
+run_case = runpy.run_path(sys.argv[1])
+image, labels = run_case["load_labels"](Path(sys.argv[2]))
+for _ in range(40):
+    run_case["save"](labels, image, Path(sys.argv[3]))
+"""
+
+
+def test_two_jobs_on_one_case_never_publish_a_broken_segmentation(made, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 13, (40, 40, 40), dtype=np.uint8)
+    given = save(tmp_path / "given.nii.gz", noise, np.eye(4))
+    (tmp_path / "out").mkdir()
+    shared = shutil.copy(given, tmp_path / "out/shared_clinical.nii.gz")
+    script = made / "scripts/run_case.py"
+    command = [sys.executable, "-c", SAVE_AGAIN_AND_AGAIN, script, given, shared]
+    jobs = [subprocess.Popen(command) for _ in range(2)]
+    while any(job.poll() is None for job in jobs):
+        np.testing.assert_array_equal(read_volume(shared)[0], noise)
+    assert [job.returncode for job in jobs] == [0, 0]
+    assert list(shared.parent.iterdir()) == [shared]
+
+
+def test_a_save_that_fails_leaves_the_file_before_it_and_no_draft(scripts, tmp_path, monkeypatch):
+    def save_until_full(image, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    target = tmp_path / "a_clinical.nii.gz"
+    target.write_bytes(b"before")
+    monkeypatch.setattr(nib, "save", save_until_full)
+    volume = np.ones((2, 2, 2), np.uint8)
+    for write in (
+        lambda: scripts.run_case.save(volume, nib.Nifti1Image(volume, np.eye(4)), target),
+        lambda: scripts.make_heart.save(volume, target),
+    ):
+        with pytest.raises(OSError, match="No space left"):
+            write()
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
+
+
 def cut_short(path):
     save(path, np.ones((9, 9, 9), np.uint8), np.eye(4))
     path.write_bytes(path.read_bytes()[:-20])
@@ -502,7 +620,7 @@ BAD_VOLUMES = [
 @pytest.mark.parametrize(("name", "make"), BAD_VOLUMES)
 def test_a_bad_segmentation_is_refused_by_name(name, make, scripts, tmp_path):
     make(tmp_path / name)
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises((OSError, ValueError), match=name):
         scripts.run_case.load_labels(tmp_path / name)
 
 
@@ -512,7 +630,8 @@ def test_a_bad_volume_gives_no_mesh(name, make, mesh_voxels, tmp_path):
     before = list(tmp_path.iterdir())
     code, stdout, stderr = mesh_voxels(tmp_path / name, tmp_path / "mesh")
     assert (code, stdout) == (1, "")
-    assert stderr.startswith(f"mesh_voxels: {tmp_path / name}: ")
+    assert stderr.startswith("mesh_voxels: ")
+    assert str(tmp_path / name) in stderr
     assert list(tmp_path.iterdir()) == before
 
 
@@ -562,23 +681,29 @@ import builtins, os, runpy, signal, sys
 
 def print(*args, **kwargs):
     if args[0].startswith("elements"):
-        os.kill(os.getpid(), signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+        os.kill(os.getpid(), getattr(signal, name))
 
 builtins.print = print
-sys.argv = sys.argv[1:]
+name, sys.argv = sys.argv[1], sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def test_a_mesher_that_is_killed_leaves_the_mesh_before_it(made, labels, tmp_path):
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize(("name", "code", "drafts"), [("SIGKILL", -9, 3), ("SIGTERM", 143, 0)])
+def test_a_mesher_that_is_ended_leaves_the_mesh_before_it(
+    name, code, drafts, made, labels, tmp_path
+):
     given = save(tmp_path / "a.nii", small_heart(labels["simulation"], np.uint8), np.eye(4))
     mesh = [tmp_path / f"mesh{suffix}" for suffix in (".pts", ".elem", ".lon")]
     for path in mesh:
         path.write_text("before")
     script = made / "scripts/mesh_voxels.py"
-    command = [sys.executable, "-c", DIE_WHILE_ELEMENTS_ARE_WRITTEN, script]
-    assert subprocess.run([*command, given, tmp_path / "mesh"]).returncode != 0
+    command = [sys.executable, "-c", DIE_WHILE_ELEMENTS_ARE_WRITTEN, name, script]
+    assert subprocess.run([*command, given, tmp_path / "mesh"]).returncode == code
     assert [path.read_text() for path in mesh] == ["before"] * 3
+    assert set(tmp_path.iterdir()) - set(tmp_path.glob(".*")) == {given, *mesh}
+    assert bool(list(tmp_path.glob(".*"))) == bool(drafts)
 
 
 def test_a_mesher_that_cannot_write_leaves_no_drafts(scripts, mesh_voxels, tmp_path, monkeypatch):
@@ -588,11 +713,69 @@ def test_a_mesher_that_cannot_write_leaves_no_drafts(scripts, mesh_voxels, tmp_p
 
     monkeypatch.setattr(scripts.mesh_voxels, "text", text_until_full)
     given = save(tmp_path / "a.nii", np.ones((2, 2, 2), np.uint8), np.eye(4))
-    assert mesh_voxels(given, tmp_path / "mesh")[::2] == (
-        1,
-        "mesh_voxels: [Errno 28] No space left on device\n",
-    )
+    code, _, stderr = mesh_voxels(given, tmp_path / "mesh")
+    assert code == 1
+    complaint = "mesh_voxels: [Errno 28] No space left on device"
+    assert stderr.startswith(f"{complaint}: {str(tmp_path / 'mesh.pts')!r}")
     assert [path.name for path in tmp_path.iterdir()] == ["a.nii"]
+
+
+STAND_IN_FOR_A_SOLVER = """
+import os, sys
+from pathlib import Path
+
+Path(os.environ["STARTED"]).write_text(str(os.getpid()))
+with open(os.environ["GO_ON"]) as pipe:
+    pipe.readline()
+sys.exit(3)
+"""
+
+
+@pytest.fixture
+def case_at_work(made, surroundings, tmp_path):
+    """Starts a case whose first command waits; returns its process and the command's process id."""
+    study = shutil.copytree(made, tmp_path / "study")
+    (study / "scripts/make_heart.py").write_text(STAND_IN_FOR_A_SOLVER)
+    pipes = {name: str(tmp_path / name) for name in ("STARTED", "GO_ON")}
+    for pipe in pipes.values():
+        os.mkfifo(pipe)
+    started = []
+
+    def start(*prefix):
+        command = [*prefix, sys.executable, study / "scripts/run_case.py"]
+        case = subprocess.Popen(command, env=surroundings | pipes, stderr=subprocess.PIPE)
+        child = int(Path(pipes["STARTED"]).read_text())
+        started.extend([case, child])
+        return case, child
+
+    yield start
+    case, child = started
+    for end in (case.kill, lambda: os.kill(child, signal.SIGKILL)):
+        with contextlib.suppress(ProcessLookupError):
+            end()
+    case.communicate()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_case_that_is_ended_takes_what_it_runs_along(name, code, case_at_work):
+    case, child = case_at_work()
+    case.send_signal(getattr(signal, name))
+    _, stderr = case.communicate(timeout=60)
+    assert case.returncode == code
+    assert b"Traceback" not in stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+@pytest.mark.skipif(not shutil.which("nohup"), reason="no nohup here")
+def test_a_case_under_nohup_goes_on_after_a_hang_up(case_at_work, tmp_path):
+    case, _ = case_at_work("nohup")
+    case.send_signal(signal.SIGHUP)
+    with os.fdopen(os.open(tmp_path / "GO_ON", os.O_RDWR), "wb", 0) as pipe:  # does not block
+        pipe.write(b"\n")
+        _, stderr = case.communicate(timeout=60)
+    assert (case.returncode, b"exit code 3" in stderr) == (1, True)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the stand-in for CARPentry is a bash script")

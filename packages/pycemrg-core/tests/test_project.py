@@ -211,6 +211,12 @@ def test_pyproject_requires_pycemrg_1(study):
     assert settings["tool"]["hatch"]["build"]["targets"]["wheel"] == {"bypass-selection": True}
 
 
+def test_the_readme_installs_what_the_study_needs_before_it_runs_a_case(study):
+    lines = (study / "README.md").read_text(encoding="utf-8").splitlines()
+    commands = [line.strip() for line in lines if line.startswith("    ")]
+    assert commands[:2] == ["python -m pip install -e .", "python scripts/run_case.py"]
+
+
 def test_with_src_adds_a_package_that_can_be_imported(study, tmp_path):
     made = ProjectScaffolder().create_project("my-study", tmp_path, with_src=True)
     assert set(files_of(made)) - set(STUDY) == {"src/my_study/__init__.py"}
@@ -353,6 +359,7 @@ def test_a_script_is_short_and_stands_on_public_names(script, study):
             imported.update(alias.name for alias in node.names)
     ours = {name for name in imported if name.split(".")[0] == "pycemrg"}
     public = {f"pycemrg.{part}" for part in ("core", "data", "files", "models", "system")}
+    public |= {"pycemrg.core.whole_files", "pycemrg.data.meshes", "pycemrg.data.volumes"}
     assert ours <= public
     others = {name.split(".")[0] for name in imported - ours}
     assert others <= sys.stdlib_module_names | {"matplotlib", "nibabel", "numpy"}

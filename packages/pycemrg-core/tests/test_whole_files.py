@@ -204,7 +204,17 @@ def test_an_error_names_the_file_and_not_the_draft(tmp_path):
     final = tmp_path / "mesh.elem"
     with pytest.raises(OSError, match="No space left") as caught, whole_file(final):
         raise OSError(errno.ENOSPC, "No space left on device")
-    assert caught.value.filename == str(final)
+    assert str(caught.value) == f"[Errno {errno.ENOSPC}] No space left on device: '{final}'"
     with pytest.raises(FileNotFoundError) as caught, whole_file(final):
         pass
-    assert caught.value.filename == str(final)
+    assert str(caught.value).endswith(f"No such file or directory: '{final}'")
+
+
+def test_an_error_of_the_rename_names_the_file_and_not_the_draft(tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(source), None, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(PermissionError) as caught:
+        write_whole(tmp_path / "labels.yaml", "x")
+    assert str(caught.value).endswith(f"Operation not permitted: '{tmp_path / 'labels.yaml'}'")

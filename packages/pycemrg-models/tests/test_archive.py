@@ -7,6 +7,7 @@ import stat
 import struct
 import subprocess
 import tarfile
+import threading
 import zipfile
 
 import pytest
@@ -14,6 +15,13 @@ import pytest
 from pycemrg.models import archive as archives
 from pycemrg.models import members
 from pycemrg.models.archive import extract
+
+
+@pytest.fixture(autouse=True, params=["python-with-data-filter", "python-without"])
+def data_filter(request, monkeypatch):
+    """Do everything with Python's filter for tar members, and as before CPython 3.11.4 without."""
+    if request.param == "python-without":
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
 
 
 @pytest.fixture
@@ -244,19 +252,63 @@ def test_overlapping_entries_are_refused(unpack):
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_a_bomb_is_refused_before_it_fills_the_disk(unpack, kind):
-    zeros = bytes(48 << 20)
+def test_a_label_volume_is_mostly_zeros_and_no_bomb(unpack, kind):
+    zeros = bytes(40 << 20)
     if kind == "zip":
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("zeros", zeros)
+            archive.writestr("atlas.nii", zeros)
         content = packed.getvalue()
     else:
-        content = gzip.compress(tar_with((tar_member("zeros"), zeros)))
+        content = lzma.compress(tar_with((tar_member("atlas.nii"), zeros)), preset=0)
     assert len(zeros) / len(content) > 900
-    with pytest.raises(RuntimeError, match="refused 'zeros': with it, the archive unpacks to more"):
+    assert list(unpack(content, kind).files) == ["atlas.nii"]
+    assert (unpack.tree / "atlas.nii").stat().st_size == 40 << 20
+
+
+def zip_bomb():
+    """Two members that claim 3 GiB each, a thousand times what they take."""
+    content = bytearray(zip_with(*((f"zeros{number}", bytes(3 << 20)) for number in (1, 2))))
+    at = -1
+    for _ in range(2):
+        at = content.index(b"PK\x01\x02", at + 1)
+        struct.pack_into("<I", content, at + 24, 3 << 30)
+    return bytes(content)
+
+
+def tar_bomb():
+    """Zeros, of which a whole thousand times as many would come."""
+    member = tarfile.TarInfo("zeros2")
+    member.size = 6 << 30
+    return gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_bomb_is_refused_before_it_fills_the_disk(unpack, kind, monkeypatch):
+    usage = members.shutil.disk_usage(unpack.tree)._replace(free=1 << 44)
+    monkeypatch.setattr(members.shutil, "disk_usage", lambda _: usage)
+    content = {"zip": zip_bomb, "tar": tar_bomb}[kind]()
+    with pytest.raises(
+        RuntimeError, match="refused 'zeros2': with it, the archive unpacks to more"
+    ):
         unpack(content, kind)
     assert contents(unpack.tree) == {}
+
+
+def test_headers_without_end_are_refused(unpack, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_HEADERS", 1 << 20)
+    many = tar_with(*((tar_member(str(number)), b"") for number in range(3_000)))
+    with pytest.raises(RuntimeError, match=r"a\.tar: inflates to more than 1,048,576 bytes"):
+        unpack(gzip.compress(many), "tar")
+
+
+def test_zeros_behind_the_end_are_not_read_without_end(unpack, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_HEADERS", 1 << 20)
+    content = tar_with((tar_member("a"), b"x" * (1 << 20)))
+    assert list(unpack(content, "tar").files) == ["a"]
+    with pytest.raises(RuntimeError, match=r"a\.tar: inflates to more than 2,097,152 bytes"):
+        (unpack.tree / "a").unlink()
+        unpack(gzip.compress(content + bytes(3 << 20)), "tar")
 
 
 def test_a_header_that_inflates_without_end_is_refused(unpack):
@@ -385,6 +437,90 @@ def test_a_name_in_a_zip_does_not_end_at_a_nul(unpack):
     content = zip_with(("evil_.txt", b"x")).replace(b"evil_", b"evil\0")
     with pytest.raises(RuntimeError, match=r"refused 'evil\\x00\.txt'"):
         unpack(content, "zip")
+
+
+def large_zip(count=24):
+    """Pack members that are large enough together for several threads; all differ."""
+    content = {f"d{n % 3}/{n}": bytes([n]) * (1 << 19) + bytes([n, n + 1]) for n in range(count)}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, each in content.items():
+            archive.writestr(name, each)
+    return content, packed.getvalue()
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 64])
+def test_a_large_zip_is_the_same_however_many_processors_unpack_it(
+    unpack, monkeypatch, sha256, cpus
+):
+    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
+    content, packed = large_zip()
+    listing = unpack(packed, "zip")
+    assert contents(unpack.tree) == content
+    assert {name: file.sha256 for name, file in listing.files.items()} == {
+        name: sha256(each) for name, each in content.items()
+    }
+    assert listing.changed(str(unpack.tree)) == []
+
+
+@pytest.mark.parametrize(("cpus", "expected"), [(1, 1), (3, 3), (64, 4)])
+def test_members_of_a_large_zip_are_unpacked_side_by_side(unpack, monkeypatch, cpus, expected):
+    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
+    meeting = threading.Barrier(expected)
+    really_digest, threads = archives.digest, set()
+
+    def digest(source, write):
+        threads.add(threading.get_ident())
+        meeting.wait(30)  # breaks unless that many are here at once
+        return really_digest(source, write)
+
+    monkeypatch.setattr(archives, "digest", digest)
+    unpack(large_zip()[1], "zip")
+    assert len(threads) == expected
+
+
+def test_a_small_zip_is_unpacked_without_threads(unpack, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(archives, "work_off", None)
+    assert list(unpack(zip_with(("a", b"x"), ("b", b"y")), "zip").files) == ["a", "b"]
+
+
+@pytest.mark.parametrize("damage", ["checksum", "stream"])
+def test_a_damaged_member_of_a_large_zip_is_named_and_ends_the_others(unpack, monkeypatch, damage):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    _, packed = large_zip()
+    packed = bytearray(packed)
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        bad = archive.getinfo("d1/7")
+        if damage == "checksum":
+            at = packed.index(b"PK\x01\x02", archive.start_dir)
+            while packed[at + 46 : at + 50] != b"d1/7":
+                at = packed.index(b"PK\x01\x02", at + 1)
+            packed[at + 16] ^= 1
+        else:
+            start = bad.header_offset + 30 + len("d1/7")
+            packed[start : start + 8] = b"\xff" * 8
+    with pytest.raises(RuntimeError, match=r"a\.zip: not a whole zip archive \('d1/7': "):
+        unpack(bytes(packed), "zip")
+
+
+def test_a_full_disk_ends_all_threads(unpack, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    both, begun = threading.Barrier(2), []
+
+    def digest(source, write):
+        begun.append(source)
+        both.wait(30)
+        if source is begun[0]:
+            raise OSError(28, "No space left on device")
+        while source._source.read(1) or not source._stop.is_set():  # until it is told to end
+            pass
+        return source.read(1)
+
+    monkeypatch.setattr(archives, "digest", digest)
+    with pytest.raises(OSError, match="No space left"):
+        unpack(large_zip()[1], "zip")
+    assert len(begun) == 2
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])

@@ -29,6 +29,7 @@ def test_a_mismatch_is_caught_as_both_documented_errors():
     for caught_as in (OSError, RuntimeError):
         with pytest.raises(caught_as, match=f"seg.zip: expected the sha256 {ABC}, got {EMPTY}"):
             raise HashMismatchError("seg.zip", ABC, EMPTY)
+    assert "kept" not in str(HashMismatchError("seg.zip", ABC, EMPTY))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 import gzip
 import logging
 import socket
+import subprocess
+import sys
 import threading
 import traceback
 
@@ -290,6 +292,41 @@ def test_no_secret_reaches_a_message_a_traceback_or_a_log(site, answers, path, c
     assert SECRET not in shown
     for record in caplog.records:
         assert SECRET not in record.getMessage() + repr(record.args) + str(record.msg)
+
+
+@pytest.mark.parametrize("way", ["direct", "redirected", "unavailable"])
+def test_no_part_of_a_token_with_quotes_reaches_the_log_file(site, answers, tmp_path, way):
+    """In a process of its own: logging is set up as a program does it."""
+    site.give("/a.zip", answers.status(503) if way == "unavailable" else b"ok")
+    token = "TOK1'LEAKA)LEAKB\"LEAKC>LEAKD]LEAKE"
+    there = site.url("/a.zip") + "?token=" + token
+    url = site.give("/r", answers.status(302, Location=there)) if way == "redirected" else there
+    code = (
+        "import sys; from pathlib import Path; from pycemrg.core.logs import setup_logging; "
+        "from pycemrg.models import download; download.BACKOFF = 0; "
+        "setup_logging(log_file=sys.argv[1]); download.download(sys.argv[2], Path(sys.argv[3]))"
+    )
+    log = tmp_path / "log.txt"
+    run = subprocess.run(
+        [sys.executable, "-c", code, log, url, tmp_path / "a.zip"], capture_output=True, text=True
+    )
+    assert (run.returncode == 0) is (way != "unavailable")
+    assert "LEAKA" in site.requests[-1][0]
+    assert "GET /a.zip" in log.read_text()
+    for secret in ("TOK1", "LEAK"):
+        assert secret not in log.read_text() + run.stderr
+
+
+@pytest.mark.parametrize("password", ["p'ss", 'p"ss', "p@ss", "p)ss"])
+def test_a_password_with_quotes_is_taken_out_of_a_message(password):
+    shown = downloads._without_secrets(f"for 'https://me:{password}@example.com/a.zip' (502)")
+    assert shown == "for 'https://example.com/a.zip' (502)"
+
+
+def test_certificates_that_are_missing_are_not_blamed_on_the_cache(path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
+    with pytest.raises(RuntimeError, match=r"/a: .*/nowhere/certificates\.pem"):
+        download("https://127.0.0.1:1/a", path)
 
 
 def test_the_logs_of_other_threads_stay_as_they_are(site, path, caplog):

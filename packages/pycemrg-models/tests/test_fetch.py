@@ -2,6 +2,7 @@ import io
 import os
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -128,6 +129,7 @@ def test_wrong_bytes_are_refused_and_nothing_is_kept(tmp_path, site, manager, pa
     assert (error.expected, error.actual) == (sha256(packed), sha256(packed + b"!"))
     assert "models.yaml:4:5: model 'seg' version 'v1'" in str(error)
     assert url in str(error)
+    assert "Nothing was kept" in str(error)
     assert left_over(tmp_path) == []
     assert list((tmp_path / "cache/store-v1").glob("objects/*/*")) == []
     models.get_model_path("seg")
@@ -185,8 +187,10 @@ def test_a_local_archive_is_verified_and_unpacked(tmp_path, manager, packed, sha
 
 def test_a_local_archive_with_the_wrong_sha256_is_refused(tmp_path, manager, packed, sha256):
     (tmp_path / "a.zip").write_bytes(packed)
-    with pytest.raises(HashMismatchError, match=r"a\.zip: expected the sha256 " + sha256(b"x")):
+    with pytest.raises(HashMismatchError, match=r"a\.zip: expected the sha256 ") as caught:
         manager("file://a.zip", sha256=sha256(b"x")).get_model_path("seg")
+    assert caught.value.expected == sha256(b"x")
+    assert "kept" not in str(caught.value)  # it lies where it was
 
 
 def test_a_local_archive_that_is_replaced_is_unpacked_again(tmp_path, manager, zip_of):
@@ -362,6 +366,54 @@ def test_the_variable_for_offline_is_read_as_people_write_it(manager, monkeypatc
     monkeypatch.setenv("PYCEMRG_OFFLINE", value)
     assert manager("file://x").offline is offline
     assert manager("file://x", offline=True).offline is True
+
+
+def test_a_fetch_sweeps_what_a_killed_one_left(tmp_path, manager, packed):
+    (tmp_path / "a.zip").write_bytes(packed)
+    folder = tmp_path / "cache/store-v1/staging/of-a-killed-process"
+    folder.mkdir(parents=True)
+    (folder / "download").write_bytes(b"half")
+    for path in (folder / "download", folder):
+        os.utime(path, (1_600_000_000,) * 2)
+    manager("file://a.zip").get_model_path("seg")
+    assert not folder.exists()
+    assert left_over(tmp_path) == []
+
+
+def test_a_local_archive_that_cannot_be_read_is_not_blamed_on_the_cache(
+    tmp_path, manager, packed, monkeypatch
+):
+    (tmp_path / "a.zip").write_bytes(packed)
+    really_open = Path.open
+
+    def refuse(path, *args, **kwargs):  # as chmod does it, but not for root
+        if path == tmp_path / "a.zip":
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(RuntimeError, match=r"cannot read .*a\.zip: Permission denied") as caught:
+        manager("file://a.zip").get_model_path("seg")
+    assert str(tmp_path / "cache") not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "blamed"),
+    [("{}/cache/store-v1", True), ("{}/cache", True), ("{}", True), (None, True), ("{}/b", False)],
+)
+def test_only_what_happens_in_the_cache_is_blamed_on_it(
+    tmp_path, manager, packed, monkeypatch, path, blamed
+):
+    (tmp_path / "a.zip").write_bytes(packed)
+    names = [] if path is None else [path.format(tmp_path)]
+
+    def fail(*_):
+        raise OSError(5, "Input/output error", *names)
+
+    monkeypatch.setattr(archive, "extract", fail)
+    with pytest.raises(RuntimeError, match="Input/output error") as caught:
+        manager("file://a.zip").get_model_path("seg")
+    assert (f"on the way into {tmp_path}/cache" in str(caught.value)) is blamed
 
 
 def test_a_cache_that_cannot_be_written_is_an_error_of_the_cache(tmp_path, site, manager, packed):

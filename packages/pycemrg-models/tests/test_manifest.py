@@ -1,5 +1,6 @@
 import re
 import textwrap
+import traceback
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pycemrg.models.manifest import Manifest, file_name, public_url
 
 SUM = "0123456789abcdef" * 4
+PASSWORD = "hunter2"
 
 
 def load(tmp_path, text):
@@ -220,6 +222,12 @@ def test_what_is_no_address_is_refused(tmp_path, url):
     text = url if url.startswith('"') else f"'{url}'"
     with pytest.raises(ValueError, match=r"models\.yaml:1:\d+: 'url' "):
         one(tmp_path, f"{{url: {text}}}")
+
+
+def test_a_password_in_a_broken_address_stays_out_of_the_traceback(tmp_path):
+    with pytest.raises(ValueError, match="'url' is not an address") as caught:
+        one(tmp_path, f"{{url: 'https://me:{PASSWORD}/x@host/a.zip'}}")
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 
 def test_an_archive_without_target_is_refused_with_both_ways_out(tmp_path):

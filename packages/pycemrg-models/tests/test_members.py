@@ -120,12 +120,29 @@ def test_the_number_of_members_is_limited(members, monkeypatch):
         members.add("d", "file")
 
 
+@pytest.fixture(autouse=True)
+def room_enough(monkeypatch, tmp_path):
+    usage = members_module.shutil.disk_usage(tmp_path)._replace(free=1 << 44)
+    monkeypatch.setattr(members_module.shutil, "disk_usage", lambda _: usage)
+
+
+@pytest.mark.parametrize(("ratio", "refused"), [(228, False), (1_000, True)])
+def test_proportion_counts_beyond_four_gigabytes(tmp_path, ratio, refused):
+    total = 8 << 30
+    members = Members("masks.zip", total // ratio, tmp_path)
+    if refused:
+        with pytest.raises(RuntimeError, match="refused 'masks': with it, the archive unpacks"):
+            members.add("masks", "file", total)
+    else:
+        members.add("masks", "file", total)
+
+
 def test_what_unpacks_out_of_proportion_is_refused(members):
-    members.add("a", "file", 20 << 20)
+    members.add("a", "file", 3 << 30)
     with pytest.raises(
         RuntimeError, match="refused 'b': with it, the archive unpacks to more than"
     ):
-        members.add("b", "file", 20 << 20)
+        members.add("b", "file", 3 << 30)
 
 
 def test_what_the_disk_cannot_hold_is_refused(tmp_path, monkeypatch):

@@ -56,7 +56,9 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool = True) -> Itera
             _rename_unless_exists(draft, final, path)
     except OSError as error:
         if error.filename in (None, draft, os.fspath(draft)):
-            error.filename, error.filename2 = os.fspath(path), None
+            error.filename = os.fspath(path)
+            if error.filename2 is not None:
+                del error.filename2
         raise
     finally:
         draft.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ class HashMismatchError(OSError, RuntimeError):
         what: The file, and the model it was for.
         expected: The sha256 of the manifest.
         actual: The sha256 of the bytes.
-        hint: What else is known, such as the content type that a server gave.
+        hint: What else is known, such as the size of the file.
 
     Example:
         >>> error = HashMismatchError("seg.zip", "ab" * 32, "cd" * 32)
@@ -26,7 +26,7 @@ class HashMismatchError(OSError, RuntimeError):
 
     def __init__(self, what: str, expected: str, actual: str, hint: str = "") -> None:
         super().__init__(
-            f"{what}: expected the sha256 {expected}, got {actual}{hint}. Nothing was kept. Either "
+            f"{what}: expected the sha256 {expected}, got {actual}{hint}. Either "
             f"the file is damaged or not the one that was meant, or the manifest is wrong"
         )
         self.what = what

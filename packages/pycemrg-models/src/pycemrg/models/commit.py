@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ LOCK_TIMEOUT = 600.0  # seconds
 POLL_INTERVAL = 0.1  # seconds
 MAX_RACES = 10
 MANY = 64  # files
+STALE = 2 * 86_400  # seconds; no fetch takes as long
 
 CACHEDIR_TAG = """\
 Signature: 8a477f597d28d172789f06886806bc55
@@ -106,6 +108,36 @@ def discard(store: Store, folder: Path) -> None:
     with suppress(FileNotFoundError):  # somebody else took it
         folder.rename(trash)
     shutil.rmtree(trash, ignore_errors=True)
+
+
+def sweep(store: Store) -> None:
+    """Delete what processes that were killed left behind in staging and trash.
+
+    Only what nobody has touched for two days goes, so that the work of others stays. What cannot
+    be deleted is left to the next one.
+    """
+    for folder in _abandoned(store.root / "staging"):
+        with suppress(OSError):
+            discard(store, folder)
+    for folder in _abandoned(store.root / "trash"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _abandoned(parent: Path) -> list[Path]:
+    try:
+        folders = [path for path in parent.iterdir() if path.is_dir() and not path.is_symlink()]
+    except OSError:
+        return []
+    return [folder for folder in folders if time.time() - _touched(folder) > STALE]
+
+
+def _touched(folder: Path) -> float:
+    """Return when `folder` or something right in it changed last; now, if that cannot be told."""
+    try:
+        # A long download changes its file and not the folder around it.
+        return max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
+    except OSError:
+        return time.time()
 
 
 def flush(folder: Path) -> None:

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from pycemrg.models.checksums import CHUNK, Digest, digest
-from pycemrg.models.inflated import Inflated
+from pycemrg.models.inflated import Inflated, limit
 from pycemrg.models.manifest import public_url
 
 TRIES = 5  # of a body that is cut short
@@ -32,7 +32,8 @@ HEADERS = {
     "Accept-Encoding": "identity",  # the sha256 is of the file, not of a compressed transfer
 }
 
-_SECRETS = re.compile(r"\?[^\s'\")>]*|(?<=//)[^/\s'\"@]*@")
+# A query may hold quotes and brackets, so those after it in a message are lost with it.
+_SECRETS = re.compile(r"\?\S*|(?<=//)[^/?\s]*@")
 _URLLIB3_LOGGERS = ("urllib3.connectionpool", "urllib3.util.retry")
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def _get(session: requests.Session, url: str) -> requests.Response:
     cause: Exception
     try:
         response = session.get(url, stream=True, timeout=TIMEOUT)
-    except (requests.RequestException, HTTPError, UnicodeError) as error:
+    except (OSError, HTTPError, UnicodeError) as error:  # OSError: also for missing certificates
         cause = _shown(error)
     else:
         if response.status_code == 200:
@@ -146,7 +147,7 @@ def _decoded(response: requests.Response, path: Path, got: Digest, sha256: str |
     draft = path.with_name(f"{path.name}.decoded")
     try:
         with gzip.open(path) as source, draft.open("wb") as file:
-            found = digest(Inflated(source, got.size, url), file.write)
+            found = digest(Inflated(source, limit(got.size), url), file.write)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise RuntimeError(f"{url}: damaged Content-Encoding {encoding!r} ({error})") from error
     draft.replace(path)

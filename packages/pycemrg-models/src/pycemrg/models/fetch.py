@@ -56,15 +56,26 @@ def fetch(store: Store, entry: Entry, *, offline: bool, seeds: Sequence[Path]) -
         with commit.lock(store, os.path.basename(folder)):  # noqa: PTH119
             found = look_up(folder, entry)
             if found is None:
+                commit.sweep(store)
                 _bring_in(store, Path(folder), entry, offline, seeds)
                 found = look_up(folder, entry)
     except HashMismatchError:
         raise
     except OSError as error:
-        raise RuntimeError(f"{error}, on the way into {store.cache_dir}") from error
+        raise RuntimeError(f"{error}{_on_the_way(error, store.cache_dir)}") from error
     if found is None:
         raise RuntimeError(f"{folder} was damaged or removed as soon as it was there")
     return found
+
+
+def _on_the_way(error: OSError, cache_dir: Path) -> str:
+    """Return a remark that names the cache, unless the error is about a file elsewhere."""
+    path = error.filename
+    if isinstance(path, str | os.PathLike):
+        place = Path(path).absolute()
+        if not (place.is_relative_to(cache_dir) or cache_dir.is_relative_to(place)):
+            return ""
+    return f", on the way into {cache_dir}"
 
 
 def _bring_in(
@@ -105,7 +116,10 @@ def _local(entry: Entry) -> Source:
     if path.is_dir():
         raise RuntimeError(f"{path} is a folder, not a {entry.archive} archive")
     logger.info("%s: reading %s", entry.title, path)
-    source = _summed_up(path)
+    try:
+        source = _summed_up(path)
+    except OSError as error:
+        raise RuntimeError(f"cannot read {path}: {error.strerror}") from error
     _verify(entry, source, str(path))
     return source
 
@@ -167,16 +181,16 @@ def _downloaded(entry: Entry, path: Path) -> Source:
     found = download(entry.url, path, sha256=entry.sha256)
     file = path.open("rb")
     source = Source(file, _state(file), found, path)
-    _verify(entry, source, entry.source)
+    _verify(entry, source, entry.source, ". Nothing was kept")
     return source
 
 
-def _verify(entry: Entry, source: Source, what: str) -> None:
+def _verify(entry: Entry, source: Source, what: str, outcome: str = "") -> None:
     found = source.digest
     if entry.sha256 is None or entry.sha256 == found.sha256:
         return
     with source.file:
-        hint = f" ({found.size:,} bytes{archive.looks(source.file)})"
+        hint = f" ({found.size:,} bytes{archive.looks(source.file)}){outcome}"
     raise HashMismatchError(f"{entry.title}: {what}", entry.sha256, found.sha256, hint)
 
 

@@ -4,8 +4,8 @@ from typing import Protocol
 
 from pycemrg.models.checksums import Readable
 
-MAX_RATIO = 200  # deflate can reach 1,032 with a run of one byte, weights and programs reach 10
-HARMLESS = 32 << 20  # bytes; below this, a high ratio is no threat
+HARMLESS = 4 << 30  # bytes; below this, the check of free disk is enough
+MAX_RATIO = 900  # beyond it; label volumes reach some hundreds, a bomb of deflate 1,032
 MAX_READ = 16 << 20  # bytes at once; a tar header that claims more is an attack
 
 
@@ -20,28 +20,32 @@ class Stream(Readable, Protocol):
 
 
 class Inflated:
-    """Reads a decompressed stream as long as it stays in proportion to its source.
+    """Reads a decompressed stream up to a length.
 
     Args:
         stream: The decompressed stream.
-        size: Of the compressed file, in bytes.
+        most: How many bytes may come, beside those that `allow` adds.
         name: What to call it in messages.
 
     Example:
         >>> import gzip, io
-        >>> zeros = gzip.compress(bytes(40 << 20))
-        >>> stream = Inflated(gzip.GzipFile(fileobj=io.BytesIO(zeros)), len(zeros), "zeros.gz")
-        >>> while stream.read(1 << 20):
+        >>> zeros = gzip.compress(bytes(5_000))
+        >>> stream = Inflated(gzip.GzipFile(fileobj=io.BytesIO(zeros)), 3_000, "zeros.gz")
+        >>> while stream.read(1_000):
         ...     pass
         Traceback (most recent call last):
-        RuntimeError: zeros.gz: inflates to more than 200 times its size
+        RuntimeError: zeros.gz: inflates to more than 3,000 bytes
     """
 
-    def __init__(self, stream: Stream, size: int, name: str) -> None:
+    def __init__(self, stream: Stream, most: int, name: str) -> None:
         self._stream = stream
-        self._limit = limit(size)
+        self._most = most
         self._name = name
         self.last = b""
+
+    def allow(self, size: int) -> None:
+        """Let `size` more bytes come, because somebody else has checked them."""
+        self._most += size
 
     def read(self, size: int = -1, /) -> bytes:
         """Return the next bytes.
@@ -52,17 +56,25 @@ class Inflated:
         if not 0 <= size <= MAX_READ:
             raise RuntimeError(f"{self._name}: a header of {size:,} bytes")
         self.last = self._stream.read(size)
-        if self._stream.tell() > self._limit:
-            raise RuntimeError(f"{self._name}: inflates to more than {MAX_RATIO} times its size")
+        self._check(self._stream.tell())
         return self.last
 
-    def seek(self, position: int, whence: int = 0) -> int:
-        """Move in the stream."""
-        return self._stream.seek(position, whence)
+    def seek(self, position: int) -> int:
+        """Move in the stream.
+
+        Raises:
+            RuntimeError: If what lies before `position` is too long to be read.
+        """
+        self._check(position)
+        return self._stream.seek(position)
 
     def tell(self) -> int:
         """Return the position in the stream."""
         return self._stream.tell()
+
+    def _check(self, position: int) -> None:
+        if position > self._most:
+            raise RuntimeError(f"{self._name}: inflates to more than {self._most:,} bytes")
 
 
 def limit(size: int) -> int:

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pycemrg.core import manifests
 from pycemrg.core.manifests import Mapping, Place, Scalar
 from pycemrg.core.near_names import did_you_mean
+from pycemrg.models.paths import CONTROL, inside
 
 ARCHIVE_SUFFIXES = {
     ".zip": "zip",
@@ -23,7 +24,6 @@ ARCHIVE_SUFFIXES = {
 MAX_FILE_NAME = 200  # bytes; common file systems take 255
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Entry(NamedTuple):
@@ -186,14 +186,14 @@ def _split(url: Scalar) -> SplitResult:
     try:
         parts = urlsplit(url.text.strip())
         port = parts.port  # raises for `host:port` with a port that is no number
-    except ValueError as error:
-        # The text of `error` may quote a part of the address that holds a password.
-        raise url.place.error(f"'url' is not an address; {allowed}") from error
+    except ValueError:
+        # Not chained: the message may quote a part of the address that holds a password.
+        raise url.place.error(f"'url' is not an address; {allowed}") from None
     if parts.scheme not in ("http", "https", "file"):
         raise url.place.error(f"'url' has the scheme {parts.scheme!r}; {allowed}")
     if parts.scheme != "file" and (not parts.hostname or port == 0):
         raise url.place.error(f"'url' names no host; {allowed}")
-    if _CONTROL.search(url.text.strip()):  # urlsplit would drop some of them
+    if CONTROL.search(url.text.strip()):  # urlsplit would drop some of them
         raise url.place.error("'url' holds control characters")
     return parts
 
@@ -240,17 +240,10 @@ def _target(node: Mapping, place: Place) -> str:
             "an archive needs 'unzipped_target_path', the file or folder inside it that is wanted; "
             "for a file that is used as it is, write `archive: none`"
         )
-    parts = value.text.strip().split("/")
-    if _leaves(value.text.strip(), parts):
+    path = inside(value.text.strip())
+    if path is None:
         raise value.place.error(
             f"'unzipped_target_path' must be a path inside the archive, with '/' between its "
             f"parts and without '..', not {value.text!r}"
         )
-    return "/".join(part for part in parts if part not in ("", "."))
-
-
-def _leaves(path: str, parts: list[str]) -> bool:
-    drive = re.match(r"[A-Za-z]:", path)
-    return bool(
-        path.startswith("/") or drive or ".." in parts or "\\" in path or _CONTROL.search(path)
-    )
+    return path

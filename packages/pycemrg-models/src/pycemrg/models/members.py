@@ -1,6 +1,5 @@
 """Which members of an archive are let in."""
 
-import re
 import shutil
 import unicodedata
 from pathlib import Path
@@ -8,13 +7,11 @@ from typing import NoReturn
 
 from pycemrg.models.inflated import limit
 from pycemrg.models.listing import follow
+from pycemrg.models.paths import inside, is_plain
 
 MAX_MEMBERS = 100_000
 MAX_TOTAL = 1 << 40  # bytes
 MAX_LINK = 4_095  # bytes, as PATH_MAX of Linux
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 class Members:
@@ -78,7 +75,7 @@ class Members:
             RuntimeError: If the member is refused.
         """
         path = self.add(name, "link")
-        if not to or len(to) > MAX_LINK or self._is_odd(to):
+        if not to or len(to) > MAX_LINK or not is_plain(to):
             self.refuse(name, f"a link to {to[:80]!r}")
         self.links[path] = to
 
@@ -103,10 +100,10 @@ class Members:
         Raises:
             RuntimeError: If it is not one that stays there.
         """
-        parts = name.split("/")
-        if not name or ".." in parts or self._is_odd(name):
+        path = inside(name) if name else None
+        if path is None:
             self.refuse(name, "not a plain relative path")
-        return "/".join(part for part in parts if part not in ("", "."))
+        return path
 
     def expect(self, count: int) -> None:
         """Check the number of members.
@@ -120,11 +117,6 @@ class Members:
     def refuse(self, name: str, reason: str) -> NoReturn:
         """Raise the RuntimeError for a member that is not let in."""
         raise RuntimeError(f"{self.archive}: refused {name!r}: {reason}")
-
-    def _is_odd(self, path: str) -> bool:
-        return bool(
-            path.startswith("/") or "\\" in path or _DRIVE.match(path) or _CONTROL.search(path)
-        )
 
     def _take(self, name: str, size: int) -> None:
         self._total += size

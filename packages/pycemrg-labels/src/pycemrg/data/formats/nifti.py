@@ -12,21 +12,30 @@ import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
+from pycemrg.data.chunks import chunks
+from pycemrg.data.counting import integral
 from pycemrg.data.relabel import relabel_by
 from pycemrg.data.rules import Rules
 
 Array = np.ndarray[Any, Any]
+
+MILLIMETRES = {"meter": 1000.0, "micron": 0.001}  # of a unit; "unknown" is taken for millimetres
 
 
 def read_nifti(path: Path) -> tuple[Array, Array]:
     """Return the labels and the affine from voxels to RAS+ millimetres.
 
     Raises:
-        ValueError: If the file is no NIfTI image, or scaled values are not integral.
+        ValueError: If the file is no NIfTI image, or a value is not integral.
         OSError: If it cannot be read.
     """
     image = _load(path)
-    return _labels(image), np.asarray(image.affine)
+    labels = _labels(image)
+    for (part,) in chunks([labels]):
+        integral(part)
+    unit, _ = image.header.get_xyzt_units()
+    to_millimetres = np.diag([MILLIMETRES.get(unit, 1.0)] * 3 + [1.0])
+    return labels, to_millimetres @ np.asarray(image.affine)
 
 
 def relabel_nifti(source: Path, draft: Path, rules: Rules, dtype: npt.DTypeLike | None) -> None:

@@ -7,16 +7,21 @@ z up, the apex of the left ventricle below. Its sizes are those of an adult at e
 """
 
 import argparse
-import os
+import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import nibabel as nib
-import numpy as np
-import numpy.typing as npt
+try:
+    import nibabel as nib
+    import numpy as np
+    import numpy.typing as npt
 
-from pycemrg.data import LabelManager
+    from pycemrg.core.whole_files import whole_file
+    from pycemrg.data import LabelManager
+except ImportError as error:
+    command = f'python -m pip install -e "{Path(__file__).resolve().parent.parent}"'
+    sys.exit(f"this script needs {error.name or error}; install what the study needs: {command}")
 
 CLINICAL_LABELS = Path(__file__).resolve().parent.parent / "config" / "clinical_labels.yaml"
 
@@ -97,15 +102,11 @@ def make_heart(labels: LabelManager) -> Volume:
 
 
 def save(volume: Volume, path: Path) -> None:
-    """Write a NIfTI file whole: under a temporary name first, then by one rename."""
+    """Write a NIfTI file, whole or not at all."""
     image = nib.Nifti1Image(volume, AFFINE)
     image.header.set_xyzt_units("mm")
-    draft = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with whole_file(path) as draft:
         nib.save(image, draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def main() -> int:
@@ -125,4 +126,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, which removes drafts
     sys.exit(main())

@@ -7,15 +7,23 @@ Writes OUT_BASE.pts (micrometres), OUT_BASE.elem (the label is the region tag) a
 """
 
 import argparse
-import os
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
-import numpy.typing as npt
+try:
+    import nibabel as nib
+    import numpy as np
+    import numpy.typing as npt
+
+    from pycemrg.core.whole_files import whole_file
+    from pycemrg.data.volumes import read_labels
+except ImportError as error:
+    command = f'python -m pip install -e "{Path(__file__).resolve().parent.parent}"'
+    sys.exit(f"this script needs {error.name or error}; install what the study needs: {command}")
 
 UM_PER_MM = 1000.0
 CHUNK = 100_000  # rows of text made at a time
@@ -35,23 +43,18 @@ Floats = npt.NDArray[np.float64]
 
 def load_labels(path: Path) -> tuple[Integers, Floats]:
     """Return the label volume and its affine from voxel indices to mm."""
-    try:
+    values, affine = read_labels(path)
+    if ".nii" in path.name.lower():
         image: Any = nib.load(path)
-        values = np.asarray(image.dataobj)
-    except Exception as error:  # a damaged file makes nibabel raise whatever it ran into
-        raise ValueError(f"{path}: cannot be read as an image: {error}") from error
-    unit = image.header.get_xyzt_units()[0] if isinstance(image, nib.Nifti1Pair) else "mm"
-    if unit not in ("mm", "unknown"):
-        raise ValueError(f"{path}: coordinates are in {unit}; expected mm")
-    if values.ndim != 3:
-        raise ValueError(f"{path}: the volume has the shape {values.shape}; expected 3 dimensions")
-    if values.dtype.kind == "f" and np.all(np.abs(values - np.rint(values)) < 1e-3):
-        values = np.rint(values).astype(np.int64)  # a scaled header gives 2.99999 for 3
-    if values.dtype.kind not in "iu":
-        raise ValueError(f"{path}: not a label volume; expected integers")
+        if (unit := image.header.get_xyzt_units()[0]) not in ("mm", "unknown"):
+            raise ValueError(f"{path}: coordinates are in {unit}; expected mm")
+    if values.dtype.kind == "f" and np.allclose(values, np.rint(values), rtol=0, atol=1e-3):
+        values = np.rint(values).astype(np.int64)
+    if values.ndim != 3 or values.dtype.kind not in "iu":
+        raise ValueError(f"{path}: {values.dtype} {values.shape}; expected a volume of integers")
     if not values.any():
         raise ValueError(f"{path}: no voxel has a label, there is nothing to mesh")
-    return values, np.asarray(image.affine, dtype=np.float64)
+    return values, affine
 
 
 def build_mesh(labels: Integers, affine: Floats) -> tuple[Floats, Integers, Integers]:
@@ -86,29 +89,25 @@ def text(template: str, rows: Floats | Integers, what: str) -> Iterator[str]:
 
 
 def write_mesh(base: Path, points: Floats, elements: Integers, tags: Integers) -> None:
-    """Write the three files under temporary names, and rename them when all are complete."""
+    """Write the three files; none has its name before all are complete."""
     tagged = np.column_stack([elements, tags])
     contents = {
         ".pts": text("%.3f %.3f %.3f\n", points, "points"),
         ".elem": text("Hx %d %d %d %d %d %d %d %d %d\n", tagged, "elements"),
         ".lon": iter(["1\n", "1 0 0\n" * len(elements)]),
     }
-    drafts = {suffix: base.with_name(f".{os.getpid()}.{base.name}{suffix}") for suffix in contents}
-    try:
+    with ExitStack() as renamed_together:
         for suffix, lines in contents.items():
-            with drafts[suffix].open("w", encoding="ascii", newline="\n") as file:
+            path = base.with_name(base.name + suffix)
+            draft = renamed_together.enter_context(whole_file(path))
+            with draft.open("w", encoding="ascii", newline="\n") as file:
                 file.writelines(lines)
-        for suffix, draft in drafts.items():
-            draft.replace(base.with_name(base.name + suffix))
-    finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
 
 
 def main() -> int:
     """Mesh the volume named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("labels", type=Path, help="label volume (.nii or .nii.gz), affine in mm")
+    parser.add_argument("labels", type=Path, help="label volume (.nii, .nii.gz or .nrrd) in mm")
     parser.add_argument("out_base", type=Path, help="path of the mesh, without a suffix")
     args = parser.parse_args()
     try:
@@ -122,4 +121,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, which removes drafts
     sys.exit(main())

@@ -5,23 +5,29 @@ python scripts/report_case.py CLINICAL.nii.gz SIMULATION.nii.gz MESH.elem RANGES
 
 import argparse
 import csv
-import os
+import signal
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import nibabel as nib
-import numpy as np
-import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+try:
+    import matplotlib as mpl
+    import nibabel as nib
+    import numpy as np
+    import numpy.typing as npt
+    from matplotlib.axes import Axes
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
-from pycemrg.data import LabelManager
+    from pycemrg.core.whole_files import whole_file
+    from pycemrg.data import LabelManager
+    from pycemrg.data.meshes import count_tags
+    from pycemrg.data.volumes import read_labels
+except ImportError as error:
+    command = f'python -m pip install -e "{Path(__file__).resolve().parent.parent}"'
+    sys.exit(f"this script needs {error.name or error}; install what the study needs: {command}")
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 STANDARDS = ("clinical", "atlas", "simulation")
@@ -38,15 +44,12 @@ Table = list[list[str]]
 
 def tabulate(elem: Path, voxel_ml: float, ranges: Path) -> Table:
     """Return a header and a row for each tag of the mesh, its volume against that of adults."""
-    with elem.open(encoding="ascii") as file:
-        next(file)
-        elements = Counter(line.rsplit(None, 1)[1] for line in file)
     with ranges.open(encoding="utf-8", newline="") as file:
         known = {row["structure"]: (row["low_ml"], row["high_ml"]) for row in csv.DictReader(file)}
     standards = [LabelManager(CONFIG / f"{name}_labels.yaml") for name in STANDARDS]
     table = [["structure", *STANDARDS, "elements", "ml", "adults_ml", "verdict"]]
-    for tag in sorted(map(int, elements)):
-        name, count = standards[-1].get_name(tag), elements[str(tag)]
+    for tag, count in count_tags(elem).items():
+        name = standards[-1].get_name(tag)
         values = [str(standard.get_value(name)) for standard in standards]
         low, high = known.get(name, ("", ""))
         verdict = (
@@ -118,30 +121,23 @@ def main() -> int:
     for name in ("clinical", "simulation", "elem", "ranges", "table", "picture"):
         parser.add_argument(name, type=Path)
     args = parser.parse_args()
-    drafts = {
-        path: path.with_name(f".{os.getpid()}.{path.name}") for path in (args.table, args.picture)
-    }
     try:
-        images: list[Any] = [nib.load(args.clinical), nib.load(args.simulation)]
-        voxel_ml = abs(np.linalg.det(images[0].affine[:3, :3])) / 1000.0
-        table = tabulate(args.elem, voxel_ml, args.ranges)
-        with drafts[args.table].open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(table)
-        volumes = [np.asarray(image.dataobj) for image in images]
-        draw(volumes, images[0].affine, table).savefig(drafts[args.picture], dpi=110)
-        for path, draft in drafts.items():
-            draft.replace(path)
+        before, after = read_labels(args.clinical), read_labels(args.simulation)
+        table = tabulate(args.elem, before.voxel_ml, args.ranges)
+        figure = draw([before.array, after.array], before.affine, table)
+        with whole_file(args.table) as rows, whole_file(args.picture) as picture:
+            with rows.open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows(table)
+            figure.savefig(picture, dpi=110)
     except (KeyError, OSError, ValueError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"report_case: {message}", file=sys.stderr)
         return 1
-    finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
     for row in table:
         print("{:16}{:>9}{:>7}{:>12}{:>10}{:>10}{:>11}  {}".format(*row).rstrip())
     return 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, which removes drafts
     sys.exit(main())

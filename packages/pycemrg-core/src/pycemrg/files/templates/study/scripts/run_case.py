@@ -6,20 +6,28 @@ python scripts/run_case.py --segmentation patient_042.nii.gz --case-id patient_0
 
 import argparse
 import logging
+import re
+import signal
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
-import numpy.typing as npt
+try:
+    import nibabel as nib
+    import numpy as np
+    import numpy.typing as npt
 
-from pycemrg.core import setup_logging
-from pycemrg.data import LabelManager, LabelMapper
-from pycemrg.files import OutputManager
-from pycemrg.models import ModelManager
-from pycemrg.system import CarpEnvironmentError, CarpRunner, CommandExecutionError, CommandRunner
+    from pycemrg.core import setup_logging
+    from pycemrg.core.whole_files import whole_file
+    from pycemrg.data import LabelManager, LabelMapper
+    from pycemrg.data.meshes import count_tags
+    from pycemrg.data.volumes import read_labels
+    from pycemrg.files import OutputManager
+    from pycemrg.models import ModelManager
+    from pycemrg.system import CarpRunner, CommandRunner
+except ImportError as error:
+    command = f'python -m pip install -e "{Path(__file__).resolve().parent.parent}"'
+    sys.exit(f"this script needs {error.name or error}; install what the study needs: {command}")
 
 STUDY = Path(__file__).resolve().parent.parent
 CONFIG, SCRIPTS = STUDY / "config", STUDY / "scripts"
@@ -69,34 +77,28 @@ def run_case(segmentation: Path | None, outputs: OutputManager, cache_dir: Path)
 
 
 def load_labels(path: Path) -> tuple[Any, Volume]:
-    """Return a segmentation as an image and as integers, indexed [i, j, k]."""
-    try:
-        image: Any = nib.squeeze_image(nib.load(path))
-        values = np.asarray(image.dataobj)
-    except Exception as error:  # a damaged file makes nibabel raise whatever it ran into
-        raise ValueError(f"{path}: cannot be read as an image: {error}") from error
+    """Return a segmentation as a NIfTI image and as integers, indexed [i, j, k]."""
+    values, affine = read_labels(path)
+    while values.ndim > 3 and values.shape[-1] == 1:
+        values = values[..., 0]
     if values.dtype.kind == "f" and np.allclose(values, np.rint(values), rtol=0, atol=1e-3):
-        values = np.rint(values).astype(np.int32)  # a scaled header gives 2.99999 for 3
+        values = np.rint(values).astype(np.int32)
     if values.ndim != 3 or values.dtype.kind not in "iu":
-        found = f"{values.dtype} of shape {values.shape}"
-        raise ValueError(f"{path}: expected a 3D volume of integers, got {found}")
-    return image, values
+        raise ValueError(f"{path}: {values.dtype} {values.shape}; expected a volume of integers")
+    header: Any = nib.load(path).header if ".nii" in path.name.lower() else None
+    return nib.Nifti1Image(values, affine, header, dtype=values.dtype), values
 
 
 def save(labels: Volume, like: Any, path: Path) -> None:
-    """Write a label volume whole, with the place and the header of another image."""
+    """Write a label volume, whole or not at all, with the place and header of another image."""
     image = nib.Nifti1Image(labels, like.affine, like.header, dtype=labels.dtype)
-    draft = path.with_name(f".draft.{path.name}")
-    nib.save(image, draft)
-    draft.replace(path)
+    with whole_file(path) as draft:
+        nib.save(image, draft)
 
 
 def check_tags(elem: Path, tags: Volume, simulation: LabelManager) -> None:
     """Refuse a mesh whose tags are no structures, or that has other tags than its volume."""
-    with elem.open(encoding="ascii") as file:
-        next(file)
-        counts = Counter(line.rsplit(None, 1)[1] for line in file)
-    elements = {int(tag): count for tag, count in counts.items()}
+    elements = count_tags(elem)
     unknown = sorted(set(elements) - set(simulation.get_values_from_names(["heart"])))
     values, voxels = np.unique(tags[tags != 0], return_counts=True)
     if unknown or elements != dict(zip(values.tolist(), voxels.tolist(), strict=True)):
@@ -113,7 +115,7 @@ def ask_carpentry(runner: CommandRunner) -> None:
     try:
         summary = CarpRunner(runner, config).run(["cusummary"], timeout=60)
         logger.info("%s: cusummary says\n%s", config, summary)
-    except (CarpEnvironmentError, CommandExecutionError, OSError) as error:
+    except (OSError, RuntimeError) as error:
         logger.warning("%s: cusummary failed, the case goes on: %s", config, error)
 
 
@@ -125,9 +127,14 @@ def main() -> int:
     parser.add_argument("--output-dir", type=Path, default=STUDY / "outputs")
     parser.add_argument("--cache-dir", type=Path, default=STUDY / "cache")
     args = parser.parse_args()
+    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup has SIGHUP ignored
+            # An exception makes CommandRunner end what runs, which is in a session of its own.
+            signal.signal(number, lambda caught, _: sys.exit(128 + caught))
+    given = args.segmentation.name if args.segmentation else "ideal_heart"
+    case_id = args.case_id or re.sub(r"\.(nii(\.gz)?|nrrd|nhdr)$", "", given, flags=re.IGNORECASE)
     try:
-        given = args.segmentation.name.split(".")[0] if args.segmentation else "ideal_heart"
-        outputs = OutputManager(args.output_dir, args.case_id or given)
+        outputs = OutputManager(args.output_dir, case_id)
         setup_logging(log_file=outputs.get_path(".log"))
         table = run_case(args.segmentation, outputs, args.cache_dir)
     except Exception as error:

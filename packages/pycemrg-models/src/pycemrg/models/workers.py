@@ -1,0 +1,85 @@
+"""Jobs that a few threads take off a pile, until it is empty or one fails."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from pycemrg.models.checksums import Readable
+
+MAX_WORKERS = 4
+
+Job = TypeVar("Job")
+
+
+class StoppedError(Exception):
+    """Another job failed, so this one was given up."""
+
+
+class StoppableReader:
+    """Reads `source` until `stop` is set.
+
+    Args:
+        source: What to read.
+        stop: Set by whoever wants an end.
+    """
+
+    def __init__(self, source: Readable, stop: threading.Event) -> None:
+        self._source = source
+        self._stop = stop
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            StoppedError: If `stop` is set.
+        """
+        if self._stop.is_set():
+            raise StoppedError
+        return self._source.read(size)
+
+
+def work_off(jobs: Iterable[Job], work: Callable[[Job, threading.Event], None]) -> None:
+    """Do all jobs in at most four threads; the first error ends all and is raised.
+
+    Args:
+        jobs: Taken in this order.
+        work: Does one job. It may raise `StoppedError` once the event it gets is set.
+
+    Example:
+        >>> done = []
+        >>> work_off([3, 1, 2], lambda job, stop: done.append(job))
+        >>> sorted(done)
+        [1, 2, 3]
+    """
+    pile = deque(jobs)
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def take() -> None:
+        while not stop.is_set():
+            try:
+                job = pile.popleft()
+            except IndexError:
+                return
+            try:
+                work(job, stop)
+            except BaseException as error:
+                errors.append(error)
+                stop.set()
+
+    count = worker_count()
+    with ThreadPoolExecutor(count) as pool:
+        try:
+            wait([pool.submit(take) for _ in range(count)])
+        finally:  # of an interrupt, for which the threads would go on
+            stop.set()
+    if errors:
+        raise errors[0]
+
+
+def worker_count() -> int:
+    """Return how many threads are worth while on this machine."""
+    return min(MAX_WORKERS, os.cpu_count() or 1)
