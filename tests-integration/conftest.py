@@ -306,3 +306,14 @@ def _write_script(path: Path, body: str) -> Path:
     path.write_text(f"#!/bin/sh\n{textwrap.dedent(body)}\n", encoding="utf-8")
     path.chmod(0o755)
     return path
+
+
+@pytest.fixture(scope="session")
+def real():
+    """The folder with real standards, volumes and meshes, which are no part of the project."""
+    named = os.environ.get("PYCEMRG_REAL_DATA")
+    beside = [folder / "shared" / "real" for folder in Path(__file__).resolve().parents]
+    for folder in [Path(named)] if named else beside:
+        if all((folder / part).is_dir() for part in ("manifests", "meshes", "volumes")):
+            return folder
+    pytest.skip("no real data: PYCEMRG_REAL_DATA names no folder with manifests, meshes, volumes")

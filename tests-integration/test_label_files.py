@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import meshio
 import nibabel
@@ -36,17 +35,6 @@ def mapper_of(mapping):
 def one_by_one(array, mapping):
     flat = [mapping.get(int(value), int(value)) for value in np.ravel(array)]
     return np.array(flat, dtype=object).reshape(np.shape(array))
-
-
-@pytest.fixture(scope="module")
-def real():
-    """The folder of the real data."""
-    named = os.environ.get("PYCEMRG_REAL_DATA")
-    beside = [folder / "shared" / "real" for folder in Path(__file__).resolve().parents]
-    for folder in [Path(named)] if named else beside:
-        if (folder / "meshes").is_dir() and (folder / "volumes").is_dir():
-            return folder
-    pytest.skip("no real data: PYCEMRG_REAL_DATA names no folder with meshes/ and volumes/")
 
 
 # NIfTI

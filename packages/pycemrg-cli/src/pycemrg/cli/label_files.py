@@ -1,6 +1,7 @@
 """`pycemrg labels relabel`, `check` and `convert`: files that use label standards."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,9 +62,18 @@ def relabel(
     if _is_mesh(source):
         from pycemrg.data.meshes import relabel_mesh
 
-        relabel_mesh(
-            source, target, mapper, unmapped=unmapped, collisions=collisions, overwrite=force
-        )
+        with click.progressbar(
+            length=source.stat().st_size, label="relabelling", file=sys.stderr
+        ) as bar:
+            relabel_mesh(
+                source,
+                target,
+                mapper,
+                unmapped=unmapped,
+                collisions=collisions,
+                overwrite=force,
+                progress=lambda done, _: bar.update(done - bar.pos),
+            )
     else:
         from pycemrg.data.volumes import relabel_volume
 
