@@ -12,7 +12,6 @@ import operator
 import os
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
@@ -173,7 +172,7 @@ def load(path: str | os.PathLike[str]) -> Mapping:
     """
     source = os.fspath(path)
     try:
-        with Path(source).open("rb") as file:
+        with open(source, "rb") as file:  # noqa: PTH123 - pathlib takes 9 ms to import
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no manifest at {source}") from error
