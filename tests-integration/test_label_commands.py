@@ -45,7 +45,15 @@ def test_relabel_prints_the_report_and_refuses_a_collision_without_writing():
     assert "collision: vein would keep 7, which is RV_bp in the target" in done.stderr
     assert "Error: seg.nii.gz: " in done.stderr
     assert "7 (vein), present 1 times, which is RV_bp in the target" in done.stderr
+    assert "map them too with --pair, or use --unmapped zero or --allow-collisions" in done.stderr
     assert not Path("new.nii.gz").exists()
+
+
+def test_a_missing_image_is_called_missing():
+    done = run("check", "nothere.nii.gz", "clinical.yaml")
+    assert done.returncode == 1
+    assert "No such file" in done.stderr
+    assert "damaged" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,13 @@ COMMANDS = {
 EXPECTED = (OSError, ValueError, KeyError, RuntimeError, ImportError)
 """What the libraries raise when something could not be done; anything else is a fault of ours."""
 
+IN_THE_SHELL = {
+    "pass overwrite=True to": "use --force to",
+    "with pairs=": "with --pair",
+    "pass unmapped='zero' or collisions='allow'": "use --unmapped zero or --allow-collisions",
+}
+"""What messages tell a program to do, and what does the same on the command line."""
+
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
@@ -112,7 +119,9 @@ def message_of(error: Exception) -> str:
     if not isinstance(error, EXPECTED):
         return f"unexpected {kind}: {error}; run with --debug and report what it shows"
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return text.replace("pass overwrite=True to", "use --force to") or kind
+    for in_python, in_the_shell in IN_THE_SHELL.items():
+        text = text.replace(in_python, in_the_shell)
+    return text or kind
 
 
 def _missing_component(module: str) -> str:

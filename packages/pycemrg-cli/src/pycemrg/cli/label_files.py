@@ -58,6 +58,11 @@ def relabel(
     """
     mapper = load_mapper(old, new, pairs)
     click.echo(str(mapper.report(_count(source)[0])), err=True)
+    if unmapped != "keep":
+        becomes = {"zero": "become 0", "error": "are refused"}.get(
+            str(unmapped), f"become {unmapped}"
+        )
+        click.echo(f"values without a target {becomes}", err=True)
     collisions: Collisions = "allow" if allow_collisions else "refuse"
     if _is_mesh(source):
         from pycemrg.data.meshes import relabel_mesh
@@ -152,8 +157,9 @@ def _count(path: Path) -> tuple[dict[int, int], float | None]:
         from pycemrg.data.meshes import count_tags
 
         return count_tags(path), None
-    from pycemrg.data.counting import count_values
     from pycemrg.data.volumes import read_labels
 
-    volume = read_labels(path)
+    volume = read_labels(path)  # first, because it says what to install where numpy is missing
+    from pycemrg.data.counting import count_values
+
     return count_values(volume.array), volume.voxel_ml

@@ -1,5 +1,6 @@
 """`pycemrg init`, `init-labels` and `init-models`: files to start from."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -78,5 +79,6 @@ def init(name: str, parent_dir: Path, with_src: bool, force: bool) -> None:
     """Make a study NAME that runs as it stands: label standards, models, scripts, outputs."""
     study = ProjectScaffolder().create_project(name, parent_dir, with_src=with_src, overwrite=force)
     click.echo(f"made the study {study}", err=True)
-    click.echo(f"install what it needs: python -m pip install -e {study}", err=True)
-    click.echo(f"run its case: python {study / 'scripts' / 'run_case.py'}", err=True)
+    folder, script = (shlex.quote(str(path)) for path in (study, study / "scripts/run_case.py"))
+    click.echo(f"install what it needs: python -m pip install -e {folder}", err=True)
+    click.echo(f"run its case: python {script}", err=True)

@@ -75,7 +75,7 @@ class Rules(NamedTuple):
             raise ValueError(
                 "values without a target would be kept and mean another structure: "
                 f"{'; '.join(kept)}; "
-                "map them too, set unmapped values to zero, or allow collisions"
+                "map them too with pairs=, or pass unmapped='zero' or collisions='allow'"
             )
 
     def _refuse_overflow(self, counts: Mapping[int, int], low: int, high: int) -> None:

@@ -83,7 +83,7 @@ def _damage() -> Iterator[None]:
     except (ImageFileError, HeaderDataError, EOFError, zlib.error) as error:
         raise ValueError(f"this is no NIfTI image, or it is damaged: {error}") from error
     except OSError as error:
-        if error.errno is not None:
+        if error.errno is not None or isinstance(error, FileNotFoundError):
             raise
         raise ValueError(f"this is no NIfTI image, or it is damaged: {error}") from error
 

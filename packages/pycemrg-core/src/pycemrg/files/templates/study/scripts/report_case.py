@@ -135,6 +135,7 @@ def main() -> int:
         return 1
     for row in table:
         print("{:16}{:>9}{:>7}{:>12}{:>10}{:>10}{:>11}  {}".format(*row).rstrip())
+    print(f"\npicture: {args.picture}")
     return 0
 
 
