@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-SIZE = 128 * 1024
+SIZE = 256 * 1024
 """Elements in a piece: it stays in the processor's cache from one step to the next."""
 
 

@@ -8,6 +8,7 @@ A value that is refused gets a result in the tables that no other value has. One
 piece, while it is in the cache, then tells whether any refused value is present.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +23,8 @@ Array = np.ndarray[Any, Any]
 
 WIDE_TABLE = 65_536
 MARKS_TRIED = 256
+PART = 8 * SIZE
+"""Elements that one thread takes at a time."""
 THREADS_FROM = 8_000_000
 """Elements from which a second thread gains more than its start costs."""
 
@@ -45,20 +48,28 @@ def replace(array: Array, out: Array, rules: Rules, threads: int) -> None:
         ValueError: If a floating-point value is not integral.
     """
     lookup = _lookup(array.dtype, out.dtype.newbyteorder("="), rules)
-    parts = list(_split(array, out, threads))
-    if len(parts) <= 1:
-        for part in parts:
-            _run(lookup, *part)
+    # Threads take the next part when they are done with one: a slow core holds up no other. The
+    # iterator of a list may be shared.
+    parts = iter(list(_split(array, out, threads)))
+    if threads < 2:
+        _work_off(lookup, parts)
         return
-    with ThreadPoolExecutor(len(parts)) as pool:
-        for done in [pool.submit(_run, lookup, *part) for part in parts]:
-            done.result()
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(_work_off, lookup, parts) for _ in range(threads - 1)]
+        _work_off(lookup, parts)
+        for other in others:
+            other.result()
 
 
-def _run(lookup: "_Lookup", array: Array, out: Array) -> None:
-    room = _Room(np.empty(SIZE, np.intp), np.empty(SIZE, np.uint8))
-    for source, target in chunks([array, out]):
-        lookup.replace(source, target, room)
+def _work_off(lookup: "_Lookup", parts: Iterator[tuple[Array, Array]]) -> None:
+    room = _Room(np.empty(SIZE // 2, np.intp), np.empty(SIZE, np.uint8))
+    try:
+        for array, out in parts:
+            for source, target in chunks([array, out]):
+                lookup.replace(source, target, room)
+    except BaseException:
+        deque(parts, maxlen=0)  # nothing is left for the other threads
+        raise
 
 
 class _Room(NamedTuple):
@@ -75,9 +86,8 @@ def _split(array: Array, out: Array, threads: int) -> Iterator[tuple[Array, Arra
         yield array, out
         return
     flat, flat_out = array.reshape(-1), out.reshape(-1)
-    step = -(-flat.size // threads // SIZE) * SIZE or SIZE
-    for start in range(0, flat.size, step):
-        yield flat[start : start + step], flat_out[start : start + step]
+    for start in range(0, flat.size, PART):
+        yield flat[start : start + PART], flat_out[start : start + PART]
 
 
 def _lookup(source: np.dtype[Any], target: np.dtype[Any], rules: Rules) -> "_Lookup":
@@ -90,7 +100,7 @@ def _lookup(source: np.dtype[Any], target: np.dtype[Any], rules: Rules) -> "_Loo
         by_value = _Wide(source, target, rules)
     if source.kind == "f" or target.itemsize > 4:
         return by_value
-    return _MostlyBytes(_Pairs(_Table(np.dtype(np.uint8), target, rules)), by_value)
+    return _MostlyBytes(source, _Pairs(_Table(np.dtype(np.uint8), target, rules)), by_value)
 
 
 class _Lookup(Protocol):
@@ -124,6 +134,7 @@ class _Values:
         self.table = table
         self.refused = refused if refused.any() else None
         self.mark = self._mark()
+        self.highest = self.mark == high
 
     def _mark(self) -> int | None:
         """Give refused values a result that no other value has, and return it if there is one."""
@@ -146,7 +157,13 @@ class _Values:
 
     def check_target(self, target: Array) -> None:
         """Raise RefusedError if a refused value has left its mark."""
-        if self.mark is not None and (target == self.mark).any():
+        if self.mark is None:
+            return
+        if self.highest:  # as a rule, and one pass instead of two
+            found = np.maximum.reduce(target) == self.mark
+        else:
+            found = (target == self.mark).any()
+        if found:
             raise RefusedError
 
 
@@ -189,12 +206,13 @@ class _Pairs:
 class _MostlyBytes:
     """Pairs where all values of a piece are 0 to 255, another way where they are not."""
 
-    def __init__(self, pairs: _Pairs, other: _Lookup) -> None:
+    def __init__(self, source: np.dtype[Any], pairs: _Pairs, other: _Lookup) -> None:
+        self.unsigned = np.dtype(f"u{source.itemsize}")
         self.pairs = pairs
         self.other = other
 
     def replace(self, source: Array, target: Array, room: _Room) -> None:
-        if source.view(f"u{source.itemsize}").max() > 255:
+        if np.maximum.reduce(source.view(self.unsigned)) > 255:
             self.other.replace(source, target, room)
             return
         narrow = room.narrow[: source.size]
@@ -223,11 +241,14 @@ class _Wide(_Values):
 
 
 def _take(table: Array, positions: Array, target: Array, room: _Room) -> None:
-    # `take` would make room for the positions as machine integers at each call, and "clip" spares
+    # `take` would make room for the positions as machine integers at each call, and "wrap" spares
     # it a second pass that looks for positions out of range: there are none.
-    index = room.positions[: positions.size]
-    np.copyto(index, positions, casting="unsafe")
-    np.take(table, index, out=target, mode="clip")
+    step = room.positions.size
+    for start in range(0, positions.size, step):
+        part = positions[start : start + step]
+        index = room.positions[: part.size]
+        np.copyto(index, part, casting="unsafe")
+        np.take(table, index, out=target[start : start + step], mode="wrap")
 
 
 class _Search:
