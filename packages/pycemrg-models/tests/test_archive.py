@@ -1,6 +1,7 @@
 import bz2
 import gzip
 import io
+import itertools
 import lzma
 import os
 import stat
@@ -30,8 +31,8 @@ def unpack(tmp_path):
     tree = tmp_path / "outside" / "tree"
     tree.mkdir(parents=True)
 
-    def run(content, kind):
-        return extract(io.BytesIO(content), kind, tree, "a." + kind)
+    def run(content, kind, *report):
+        return extract(io.BytesIO(content), kind, tree, "a." + kind, *report)
 
     run.tree = tree
     yield run
@@ -539,3 +540,43 @@ def test_a_full_disk_is_told_apart_from_a_damaged_archive(unpack, kind, monkeypa
     with pytest.raises(OSError, match="No space left") as caught:
         unpack(content, kind)
     assert caught.value.errno == 28
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_unpacking_reports_what_is_done_of_a_zip_and_how_much_there_is(unpack, monkeypatch, cpus):
+    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
+    content, packed = large_zip()
+    size = sum(len(each) for each in content.values())
+    calls, busy = [], threading.Lock()
+
+    def report(done, total):
+        assert busy.acquire(blocking=False), "two calls at once"
+        calls.append((done, total))
+        busy.release()
+
+    unpack(packed, "zip", report)
+    assert calls[0] == (0, size)
+    assert calls[-1] == (size, size)
+    assert [done for done, _ in calls] == sorted({done for done, _ in calls})
+    assert {total for _, total in calls} == {size}
+
+
+def test_unpacking_a_tar_reports_bytes_of_an_unknown_number(unpack):
+    calls = []
+    members = [(tar_member("a"), b"x" * 3_000_000), (tar_member("b"), b"y" * 5)]
+    unpack(gzip.compress(tar_with(*members)), "tar", lambda *call: calls.append(call))
+    assert calls[0] == (0, None)
+    assert calls[-1] == (3_000_005, None)
+    assert max(later[0] - done[0] for done, later in itertools.pairwise(calls)) <= 1 << 20
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize("error", [ValueError, EOFError, KeyboardInterrupt])
+def test_an_error_of_the_report_is_raised_as_it_is(unpack, kind, error):
+    def report(done, total):
+        if done:
+            raise error("of the caller")
+
+    content = zip_with(("a", b"x")) if kind == "zip" else tar_with((tar_member("a"), b"x"))
+    with pytest.raises(error, match="of the caller"):
+        unpack(content, kind, report)

@@ -11,7 +11,7 @@ import tarfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -20,7 +20,14 @@ from pycemrg.models.checksums import CHUNK, Readable, digest
 from pycemrg.models.inflated import Inflated
 from pycemrg.models.listing import Listing, Stored
 from pycemrg.models.members import MAX_LINK, MAX_MEMBERS, Members
-from pycemrg.models.workers import StoppableReader, work_off, worker_count
+from pycemrg.models.workers import (
+    Report,
+    ReportError,
+    StoppableReader,
+    Tally,
+    work_off,
+    worker_count,
+)
 
 MAX_DIRECTORY = MAX_MEMBERS * 512  # bytes of a zip's directory; zipfile reads it all at once
 MAX_HEADERS = 1 << 28  # bytes of a tar beside the content of its files
@@ -42,7 +49,9 @@ _DAMAGE = (
 )
 
 
-def extract(source: BinaryIO, kind: str, tree: Path, name: str) -> Listing:
+def extract(
+    source: BinaryIO, kind: str, tree: Path, name: str, report: Report | None = None
+) -> Listing:
     """Unpack an archive into an empty folder and return what it held.
 
     Refused are members with an absolute path, a drive, ``..``, a backslash or control characters,
@@ -57,18 +66,23 @@ def extract(source: BinaryIO, kind: str, tree: Path, name: str) -> Listing:
         kind: ``"zip"``, or ``"tar"`` with whatever compression its first bytes say.
         tree: The folder to fill. It holds anything or nothing if this raises.
         name: What to call the archive in messages.
+        report: Told how many bytes of files are written and how many there will be, once before
+            the first and then after each chunk. A tar does not say how many: None. The calls come
+            from several threads, never two at once. What it raises ends the work.
 
     Raises:
         RuntimeError: If the archive is damaged or refused; with the member's name.
         OSError: If the tree cannot be written.
     """
     size = source.seek(0, os.SEEK_END)
-    writer = _Tree(tree, Members(name, size, tree))
+    writer = _Tree(tree, Members(name, size, tree), Tally(report))
     try:
         if kind == "zip":
             _extract_zip(source, writer)
         else:
             _extract_tar(source, writer)
+    except ReportError as error:
+        raise error.original from None
     except _DAMAGE as error:
         raise RuntimeError(
             f"{name}: not a whole {kind} archive{looks(source)} ({error})"
@@ -83,9 +97,10 @@ def extract(source: BinaryIO, kind: str, tree: Path, name: str) -> Listing:
 class _Tree:
     """A folder that is filled member by member."""
 
-    def __init__(self, folder: Path, members: Members) -> None:
+    def __init__(self, folder: Path, members: Members, tally: Tally) -> None:
         self.folder = folder
         self.members = members
+        self.tally = tally
         self._files: dict[str, Stored] = {}
 
     def folders(self, path: str) -> None:
@@ -99,13 +114,20 @@ class _Tree:
         full.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with open(os.open(full, flags, 0o777 if executable else 0o666), "wb") as file:  # noqa: PTH123
-            found = digest(source, file.write)
+            found = digest(source, self._counted(file.write))
         if found.size != size:
             self.members.refuse(path, f"ends after {found.size:,} of {size:,} bytes")
         if mtime is not None:
             with suppress(OSError, OverflowError, ValueError):
                 os.utime(full, (mtime, mtime))
         self._files[path] = _stored(full, found.sha256)
+
+    def _counted(self, write: Callable[[bytes], object]) -> Callable[[bytes], None]:
+        def write_and_count(chunk: bytes) -> None:
+            write(chunk)
+            self.tally.add(len(chunk))
+
+        return write_and_count
 
     def hard_link(self, path: str, to: str) -> None:
         """Give a file that was written before a second name."""
@@ -186,6 +208,8 @@ def _write_zip_members(
     bytes than it claims, and the claims were summed up before.
     """
     turn = threading.Lock()
+    total = sum(member.file_size for member, _ in files)
+    tree.tally.expect(total)
 
     def write(job: tuple[zipfile.ZipInfo, str], stop: threading.Event) -> None:
         member, path = job
@@ -196,7 +220,7 @@ def _write_zip_members(
         except _DAMAGE as error:
             raise zipfile.BadZipFile(f"{path!r}: {error}") from error
 
-    if sum(member.file_size for member, _ in files) < WORTH_THREADS or worker_count() == 1:
+    if total < WORTH_THREADS or worker_count() == 1:
         never = threading.Event()
         for job in files:
             write(job, never)
@@ -247,6 +271,7 @@ def _refuse_overlaps(infos: list[zipfile.ZipInfo], end_of_all: int, members: Mem
 
 
 def _extract_tar(source: BinaryIO, tree: _Tree) -> None:
+    tree.tally.expect(None)
     stream: Any = Inflated(_decompressed(source), MAX_HEADERS, tree.members.archive)
     with tarfile.open(fileobj=stream, mode="r:", encoding="utf-8") as archive:
         for member in archive:

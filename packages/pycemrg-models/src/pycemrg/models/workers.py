@@ -12,10 +12,19 @@ from pycemrg.models.checksums import Readable
 MAX_WORKERS = 4
 
 Job = TypeVar("Job")
+Report = Callable[[int, int | None], object]  # bytes done, bytes in all
 
 
 class StoppedError(Exception):
     """Another job failed, so this one was given up."""
+
+
+class ReportError(Exception):
+    """The receiver of reports failed; not to be taken for a fault of what is worked on."""
+
+    def __init__(self, original: Exception) -> None:
+        super().__init__(str(original))
+        self.original = original
 
 
 class StoppableReader:
@@ -39,6 +48,47 @@ class StoppableReader:
         if self._stop.is_set():
             raise StoppedError
         return self._source.read(size)
+
+
+class Tally:
+    """Sums up what several threads have done and reports it, one call at a time.
+
+    Args:
+        report: Called with the bytes done so far and the bytes in all, None if nobody knows.
+
+    Example:
+        >>> tally = Tally(lambda done, total: print(f"{done} of {total}"))
+        >>> tally.expect(5)
+        0 of 5
+        >>> tally.add(2)
+        2 of 5
+    """
+
+    def __init__(self, report: Report | None) -> None:
+        self._report = report
+        self._lock = threading.Lock()
+        self._done = 0
+        self._total: int | None = None
+
+    def expect(self, total: int | None) -> None:
+        """Say how many bytes there will be."""
+        self._total = total
+        self.add(0)
+
+    def add(self, size: int) -> None:
+        """Count `size` more bytes.
+
+        Raises:
+            ReportError: If the report raises anything.
+        """
+        if self._report is None:
+            return
+        with self._lock:
+            self._done += size
+            try:
+                self._report(self._done, self._total)
+            except Exception as error:
+                raise ReportError(error) from error
 
 
 def work_off(jobs: Iterable[Job], work: Callable[[Job, threading.Event], None]) -> None:
