@@ -1,11 +1,8 @@
 import os
-import threading
-import time
 
-import filelock
 import pytest
 
-from pycemrg.models import ModelManager, commit
+from pycemrg.models import ModelManager, commit, staging
 from pycemrg.models.manifest import Manifest
 from pycemrg.models.store import Store
 
@@ -61,7 +58,7 @@ def test_a_draft_takes_the_place_of_an_object_that_vanishes_meanwhile(
     draft = copy_of(final, tmp_path / "draft")
 
     def vanish(*_):
-        commit.discard(store, final)
+        staging.discard(store, final)
 
     monkeypatch.setattr(commit, "look_up", vanish)
     commit.commit(store, entry, draft, final)
@@ -121,148 +118,3 @@ def test_a_quota_that_shows_when_flushing_is_an_error(prepared, tmp_path, monkey
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="quota"):
         commit.commit(store, entry, draft, tmp_path / "cache/store-v1/objects/zz/new")
-
-
-def test_staging_is_gone_when_the_block_ends_or_raises(tmp_path):
-    store = Store(tmp_path / "cache")
-    with commit.staging(store) as stage:
-        (stage / "half").write_bytes(b"x")
-        assert stage.parent == tmp_path / "cache/store-v1/staging"
-    with pytest.raises(KeyboardInterrupt), commit.staging(store):
-        raise KeyboardInterrupt
-    assert list(stage.parent.iterdir()) == []
-
-
-DAY = 86_400
-
-
-def left_behind(store, place, age):
-    """Make what a killed process leaves, last touched `age` seconds ago."""
-    folder = store.root / place / f"aged-{age}"
-    (folder / "object").mkdir(parents=True)
-    (folder / "download").write_bytes(b"half")
-    for path in (folder / "object", folder / "download", folder):
-        os.utime(path, (time.time() - age,) * 2)
-    return folder
-
-
-@pytest.mark.parametrize("place", ["staging", "trash"])
-def test_what_killed_processes_left_is_swept_after_two_days(tmp_path, place):
-    store = Store(tmp_path / "cache")
-    fresh, old = left_behind(store, place, 2 * DAY - 60), left_behind(store, place, 2 * DAY + 60)
-    commit.sweep(store)
-    assert (fresh / "download").exists()
-    assert not old.exists()
-    assert [path for path in (store.root / "trash").glob("*") if path != fresh] == []
-
-
-def test_a_download_that_goes_on_for_days_is_not_swept(tmp_path):
-    store = Store(tmp_path / "cache")
-    folder = left_behind(store, "staging", 3 * DAY)
-    os.utime(folder / "download")
-    commit.sweep(store)
-    assert (folder / "download").exists()
-
-
-def test_a_sweep_follows_no_link_and_takes_no_file(tmp_path):
-    store = Store(tmp_path / "cache")
-    kept = left_behind(Store(tmp_path / "other"), "kept", 3 * DAY)
-    (store.root / "staging").mkdir(parents=True)
-    (store.root / "staging/link").symlink_to(kept)
-    commit.sweep(store)
-    assert (kept / "download").exists()
-    assert (store.root / "staging/link").is_symlink()
-
-
-def test_what_cannot_be_swept_is_left_alone(tmp_path, monkeypatch):
-    store = Store(tmp_path / "cache")
-    folder = left_behind(store, "staging", 3 * DAY)
-
-    def refuse(*_):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(type(folder), "rename", refuse)
-    commit.sweep(store)
-    assert folder.exists()
-
-
-def test_a_store_that_is_not_there_needs_no_sweep(tmp_path):
-    commit.sweep(Store(tmp_path / "cache"))
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("kept", [True, False], ids=["folder-of-a-user", "folder-of-ours"])
-def test_only_a_folder_that_holds_nothing_else_is_marked_as_a_cache(tmp_path, kept):
-    cache = tmp_path / "cache"
-    if kept:
-        cache.mkdir()
-        (cache / "thesis.tex").touch()
-    commit.make_cache(Store(cache))
-    assert (cache / "CACHEDIR.TAG").exists() is not kept
-
-
-def test_a_lock_keeps_others_out_until_the_block_ends(tmp_path, monkeypatch, caplog):
-    caplog.set_level("INFO")
-    store = Store(tmp_path)
-    order = []
-    inside, leave = threading.Event(), threading.Event()
-
-    def first():
-        with commit.lock(store, "k"):
-            inside.set()
-            leave.wait(30)
-            order.append("first")
-
-    holder = threading.Thread(target=first)
-    holder.start()
-    assert inside.wait(30)
-    # The second one says that it waits; then the first may go on.
-    monkeypatch.setattr(commit.logger, "info", lambda *_: leave.set())
-    with commit.lock(store, "k"):
-        order.append("second")
-    holder.join()
-    assert order == ["first", "second"]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        pytest.param(PermissionError(13, "Permission denied"), id="denied"),
-        pytest.param(OSError(38, "Function not implemented"), id="no-flock"),
-        pytest.param(NotImplementedError(), id="unsupported"),
-        pytest.param(filelock.Timeout("k.lock"), id="held-for-ten-minutes"),
-    ],
-)
-def test_the_block_runs_without_a_lock_too(tmp_path, monkeypatch, caplog, error):
-    def refuse(*_, **__):
-        raise error
-
-    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
-    ran = []
-    with commit.lock(Store(tmp_path), "k"):
-        ran.append(True)
-    assert ran == [True]
-    assert "going on without a lock" in caplog.text
-
-
-def test_a_lock_leaves_no_marker_that_outlives_its_process(tmp_path, monkeypatch):
-    """Where flock is missing, filelock would fall back to a file that means `locked`."""
-    import fcntl
-
-    def missing(*_):
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(fcntl, "flock", missing)
-    for _ in range(2):
-        with commit.lock(Store(tmp_path), "k"):
-            pass
-
-
-def test_the_lock_file_can_be_shared_with_a_group(tmp_path):
-    before = os.umask(0o077)
-    try:
-        with commit.lock(Store(tmp_path), "k"):
-            mode = (tmp_path / "store-v1/locks/k.lock").stat().st_mode
-    finally:
-        os.umask(before)
-    assert mode & 0o777 == 0o664

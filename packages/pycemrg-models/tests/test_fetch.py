@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pycemrg.models import HashMismatchError, ModelManager, archive, fetch
+from pycemrg.models import HashMismatchError, ModelManager, archive, sources
 from pycemrg.models import download as downloads
 
 TARGET = "checkpoints/model.pth"
@@ -209,8 +209,8 @@ def test_a_local_archive_that_changes_while_it_is_read_is_refused(
     models = manager("file://a.zip", **({"sha256": sha256(packed)} if with_sum else {}))
     really_extract = archive.extract
 
-    def extract(source, kind, tree, name):
-        listing = really_extract(source, kind, tree, name)
+    def extract(source, kind, tree, name, tell):
+        listing = really_extract(source, kind, tree, name, tell)
         (tmp_path / "a.zip").write_bytes(zip_of({TARGET: b"other weights"}))
         return listing
 
@@ -223,14 +223,14 @@ def test_a_local_archive_that_changes_between_its_sum_and_its_extraction_is_refu
     tmp_path, manager, packed, sha256, zip_of, monkeypatch
 ):
     (tmp_path / "a.zip").write_bytes(packed)
-    really_digest = fetch.digest
+    really_digest = sources.digest
 
     def digest(source):
         found = really_digest(source)
         (tmp_path / "a.zip").write_bytes(zip_of({TARGET: b"other weights"}))
         return found
 
-    monkeypatch.setattr(fetch, "digest", digest)
+    monkeypatch.setattr(sources, "digest", digest)
     with pytest.raises(RuntimeError, match="changed while it was read"):
         manager("file://a.zip", sha256=sha256(packed)).get_model_path("seg")
 
@@ -241,10 +241,10 @@ def test_a_local_archive_that_is_replaced_while_it_is_read_is_refused(
     (tmp_path / "a.zip").write_bytes(packed)
     really_extract = archive.extract
 
-    def extract(source, kind, tree, name):
+    def extract(source, kind, tree, name, tell):
         (tmp_path / "b.zip").write_bytes(zip_of({TARGET: b"other weights"}))
         (tmp_path / "b.zip").rename(tmp_path / "a.zip")
-        return really_extract(source, kind, tree, name)
+        return really_extract(source, kind, tree, name, tell)
 
     monkeypatch.setattr(archive, "extract", extract)
     with pytest.raises(RuntimeError, match="changed while it was read"):
@@ -307,7 +307,7 @@ def test_a_file_that_cannot_be_read_is_not_adopted(
     def broken(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(fetch, "digest", broken)
+    monkeypatch.setattr(sources, "digest", broken)
     models = manager(site.give("/a.zip", packed), sha256=sha256(packed))
     assert models.get_model_path("seg").read_bytes() == b"weights"
     assert site.paths() == ["/a.zip"]
@@ -325,14 +325,14 @@ def test_an_adopted_file_that_changes_while_it_is_copied_is_refused(
     (tmp_path / "cache").mkdir()
     file = tmp_path / "cache/model.pth"
     file.write_bytes(b"weights")
-    really_digest = fetch.digest
+    really_digest = sources.digest
 
     def digest(source, write=None):
         found = really_digest(source, write)
         file.write_bytes(b"WEIGHTS")
         return found
 
-    monkeypatch.setattr(fetch, "digest", digest)
+    monkeypatch.setattr(sources, "digest", digest)
     with pytest.raises(RuntimeError, match="changed while it was copied"):
         manager(site.url("/model.pth"), sha256=sha256(b"weights")).get_model_path("seg")
 

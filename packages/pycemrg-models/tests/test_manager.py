@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pycemrg.models import HashMismatchError, ModelManager, commit
+from pycemrg.models import HashMismatchError, ModelManager, locks
 from pycemrg.models import download as downloads
 
 TARGET = "checkpoints/model.pth"
@@ -269,7 +269,7 @@ def test_processes_that_ask_at_once_share_one_download(tmp_path, published, site
 def test_without_locks_everybody_fetches_and_everybody_is_right(
     tmp_path, published, site, packed, answers, monkeypatch
 ):
-    monkeypatch.setattr(commit, "_acquire", lambda _: None)
+    monkeypatch.setattr(locks, "_acquired", lambda *_: None)
     together = threading.Barrier(3)
 
     def answer(handler):

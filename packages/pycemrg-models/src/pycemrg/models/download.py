@@ -1,208 +1,255 @@
-"""Bytes over HTTP, into a file."""
+"""Bytes over HTTP, into a file; what breaks off goes on where it was."""
 
 import gzip
 import hashlib
 import logging
 import re
 import shutil
-import threading
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
-from urllib3.util.retry import Retry
 
 from pycemrg.models.checksums import CHUNK, Digest, digest
+from pycemrg.models.connection import Session, get
 from pycemrg.models.inflated import Inflated, limit
 from pycemrg.models.manifest import public_url
+from pycemrg.models.partial import Partial, Version
+from pycemrg.models.progress import Meter
+from pycemrg.models.redaction import no_secrets_in_logs, shown
 
-TRIES = 5  # of a body that is cut short
+TRIES = 5  # of a body that is cut short and gets no further
 BACKOFF = 0.5  # seconds, doubled from try to try
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two packets
-RETRIED = (408, 429, 500, 502, 503, 504)
-MAX_RETRY_AFTER = 120.0  # seconds; urllib3 would let a server hold us for six hours
-HEADERS = {
-    "User-Agent": "pycemrg-models",
-    "Accept-Encoding": "identity",  # the sha256 is of the file, not of a compressed transfer
-}
 
-# A query may hold quotes and brackets, so those after it in a message are lost with it.
-_SECRETS = re.compile(r"\?\S*|(?<=//)[^/?\s]*@")
-_URLLIB3_LOGGERS = ("urllib3.connectionpool", "urllib3.util.retry")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
 
 logger = logging.getLogger(__name__)
 
 
-def download(url: str, path: Path, *, sha256: str | None = None) -> Digest:
-    """Fetch `url` into the file `path`.
+class Received(NamedTuple):
+    """What was downloaded, and whether it was put together from the answers to several requests."""
+
+    digest: Digest
+    resumed: bool
+
+
+def download(
+    url: str, partial: Partial, *, sha256: str | None = None, tell: Meter | None = None
+) -> Received:
+    """Fetch `url` into the file ``partial.body``.
 
     Statuses that may pass (408, 429, 500, 502, 503, 504) and connections that fail are tried
-    again, and so is a body that is cut short. Passwords come from the URL or from ``~/.netrc``.
+    again. A body that is cut short goes on where it was if the server can tell that it still has
+    the same version of the file, else it begins again; five tries in a row that get no further are
+    the end. Passwords and tokens come from the URL or from ``~/.netrc``.
 
     Args:
         url: An ``http://`` or ``https://`` address.
-        path: The file to write.
+        partial: Where to write. What it holds already is used if it belongs to this URL.
         sha256: What the file should have. It is not enforced here; it tells a server that
             compresses a transfer on its own from one that serves a compressed file.
-
-    Returns:
-        The sha256 and size of what was written.
+        tell: Called with the bytes so far and in all.
 
     Raises:
         RuntimeError: If the bytes cannot be had.
         OSError: If the file cannot be written.
     """
-    with _session() as session, _no_secrets_in_logs():
-        for attempt in range(TRIES):
-            if attempt:
-                time.sleep(BACKOFF * 2 ** (attempt - 1))
-            with _get(session, url) as response:
-                got = _receive(response, path)
-                if not isinstance(got, str):
-                    return _decoded(response, path, got, sha256)
-            logger.warning("%s: %s (try %d of %d)", public_url(url), got, attempt + 1, TRIES)
-    raise RuntimeError(f"{public_url(url)}: {got}; gave up after {TRIES} tries")
+    with Session(BACKOFF) as session, no_secrets_in_logs():
+        body = _Body(partial, public_url(url), tell)
+        failures = furthest = 0
+        while (problem := _attempt(session, url, body)) is not None:
+            if body.is_complete or (sha256 and sha256 == body.digest().sha256):
+                break
+            failures = 1 if body.size > furthest else failures + 1
+            furthest = max(furthest, body.size)
+            if failures == TRIES:
+                raise RuntimeError(f"{body.url}: {problem}; gave up after {TRIES} tries")
+            logger.warning("%s: %s; trying again", body.url, problem)
+            time.sleep(BACKOFF * 2 ** (failures - 1))
+        return Received(_decoded(body, sha256), body.resumed)
 
 
-class _Retry(Retry):
-    def get_retry_after(self, response: Any) -> float | None:
-        seconds = super().get_retry_after(response)
-        return None if seconds is None else min(seconds, MAX_RETRY_AFTER)
+def size_of(url: str) -> int | None:
+    """Ask a server how many bytes a file has; None if it does not say.
+
+    Raises:
+        RuntimeError: If it does not answer, or has no such file.
+    """
+    with Session(BACKOFF) as session, no_secrets_in_logs():
+        # HEAD is refused by many a store that answers GET, and the body is not read.
+        with get(session, url, headers={}, accepted=(200,), timeout=TIMEOUT) as response:
+            return _length(response)
 
 
-def _session() -> requests.Session:
-    retry = _Retry(
-        total=5,
-        connect=2,
-        read=2,
-        status_forcelist=RETRIED,
-        allowed_methods=("GET",),
-        backoff_factor=BACKOFF,
-        backoff_jitter=BACKOFF,
-        raise_on_status=False,
-    )
-    session = requests.Session()
-    session.headers.update(HEADERS)
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry))
-    return session
+class _Body:
+    """The bytes of a download so far, and what is known of them."""
+
+    def __init__(self, partial: Partial, url: str, tell: Meter | None) -> None:
+        self.partial = partial
+        self.url = url
+        self.size = partial.size
+        self.resumed = False
+        self.encoding = ""
+        self.served_by = url
+        self._tell = tell
+        self._total: int | None = None
+        self._hash = hashlib.sha256()
+        self._hashed = 0
+        if partial.version is None or partial.version.url != url:
+            self.begin(None)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all bytes are there, as far as the server said how many there are."""
+        version = self.partial.version
+        return version is not None and self.size == version.total
+
+    def begin(self, response: requests.Response | None) -> None:
+        """Drop what there is, for the answer to a request without range."""
+        self._hash, self._hashed, self.size, self._total = hashlib.sha256(), 0, 0, None
+        version = None
+        if response is not None:
+            self.encoding = response.headers.get("Content-Encoding", "").strip().lower()
+            self.served_by = public_url(str(response.url))
+            self._total = _length(response)
+            version = _version(response, self.url)
+        self.partial.begin(version)
+
+    def range(self) -> dict[str, str]:
+        """Return the headers that ask for the rest, none if all is wanted (RFC 9110, 13.1.5)."""
+        version = self.partial.version
+        if version is None or self.size == 0:
+            return {}
+        return {"Range": f"bytes={self.size}-", "If-Range": version.validator}
+
+    def continues(self, response: requests.Response) -> bool:
+        """Whether a 206 holds what comes next, of the same version of the file."""
+        version = self.partial.version
+        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+        if version is None or found is None or response.headers.get("Content-Encoding"):
+            return False
+        first, last, total = found.groups()
+        wanted = (self.size, version.total - 1, version.total)
+        etag = response.headers.get("ETag", "").strip()
+        # A date need not be repeated in a 206, an ETag must be (15.3.7).
+        same = etag == version.validator if version.validator.startswith('"') else not etag
+        return same and wanted == (int(first), int(last), version.total if total == "*" else int(total))
+
+    def add(self, chunk: bytes) -> None:
+        """Take note of bytes that were written."""
+        self._hash.update(chunk)
+        self.size += len(chunk)
+        self._hashed = self.size
+        if self._tell is not None:
+            self._tell(self.size, self.partial.version.total if self.partial.version else self._total)
+
+    def digest(self) -> Digest:
+        """Return what the bytes sum up to; those of another process are read once."""
+        if self._hashed < self.size:
+            with self.partial.body.open("rb") as file:
+                while chunk := file.read(CHUNK):
+                    self._hash.update(chunk)
+            self._hashed = self.size
+        return Digest(self._hash.hexdigest(), self.size)
 
 
-def _get(session: requests.Session, url: str) -> requests.Response:
-    cause: Exception
-    try:
-        response = session.get(url, stream=True, timeout=TIMEOUT)
-    except (OSError, HTTPError, UnicodeError) as error:  # OSError: also for missing certificates
-        cause = _shown(error)
-    else:
+def _attempt(session: requests.Session, url: str, body: _Body) -> str | None:
+    """Ask for what is missing; return None if it has come, else why not."""
+    if body.is_complete:
+        body.resumed = True
+        return None
+    asked = body.range()
+    accepted = (200, 206, 416) if asked else (200,)
+    with get(session, url, headers=asked, accepted=accepted, timeout=TIMEOUT) as response:
         if response.status_code == 200:
-            return response
-        response.close()
-        cause = requests.HTTPError(f"{response.status_code} {response.reason}".strip())
-    # Outside of the handler: the error handled there holds the whole URL, which may hold a token.
-    raise RuntimeError(f"{public_url(url)}: {cause}{_advice(cause)}") from cause
+            body.begin(response)
+        elif response.status_code == 206 and body.continues(response):
+            logger.info("%s: going on after %s bytes", body.url, f"{body.size:,}")
+            body.digest()
+            body.resumed = True
+        else:
+            body.begin(None)
+            return "the server has no rest that fits what came before"
+        return _receive(response, body)
 
 
-def _receive(response: requests.Response, path: Path) -> Digest | str:
-    """Write the body to `path`; return what came, or the reason why it is not all of it."""
-    length = response.headers.get("Content-Length", "")
-    _check_space(path, length)
-    total = hashlib.sha256()
-    size = 0
-    with path.open("wb") as file:
+def _receive(response: requests.Response, body: _Body) -> str | None:
+    length = _length(response)
+    before = body.size
+    _check_space(body.partial.folder, length)
+    with body.partial.body.open("ab") as file:
         while True:
             try:
                 chunk = response.raw.read(CHUNK, decode_content=False)
             except HTTPError as error:  # urllib3 wraps what the socket raises
-                return f"the transfer broke off after {size:,} bytes ({_shown(error)})"
+                return f"the transfer broke off after {body.size:,} bytes ({shown(error)})"
             if not chunk:
                 break
-            total.update(chunk)
-            size += len(chunk)
             file.write(chunk)
-    if length.isdigit() and int(length) != size:
-        return f"the transfer broke off after {size:,} of {int(length):,} bytes"
-    return Digest(total.hexdigest(), size)
+            body.add(chunk)
+    if length is not None and body.size - before != length:
+        return f"the transfer broke off after {body.size:,} of {before + length:,} bytes"
+    return None
 
 
-def _decoded(response: requests.Response, path: Path, got: Digest, sha256: str | None) -> Digest:
+def _length(response: requests.Response) -> int | None:
+    length = response.headers.get("Content-Length", "").strip()
+    return int(length) if re.fullmatch(r"[0-9]{1,20}", length) else None
+
+
+def _version(response: requests.Response, url: str) -> Version | None:
+    """Return the version of the file that a server sends, if it can send a part of it later."""
+    headers = response.headers
+    total = _length(response)
+    unusable = headers.get("Accept-Ranges") == "none" or headers.get("Content-Encoding")
+    if total is None or unusable:
+        return None
+    etag = headers.get("ETag", "").strip()
+    if etag.startswith('"'):  # not W/"...", which different bytes may share
+        return Version(url, etag, total)
+    modified = headers.get("Last-Modified", "")
+    return Version(url, modified, total) if not etag and _is_strong(headers) else None
+
+
+def _is_strong(headers: requests.structures.CaseInsensitiveDict[str]) -> bool:
+    """Whether the file cannot have changed again within the second of Last-Modified (8.8.2.2)."""
+    try:
+        modified = parsedate_to_datetime(headers["Last-Modified"])
+        return (parsedate_to_datetime(headers["Date"]) - modified).total_seconds() >= 1
+    except (KeyError, ValueError, TypeError):
+        return False
+
+
+def _decoded(body: _Body, sha256: str | None) -> Digest:
     """Undo a compression that the server applied although it was asked not to.
 
     Some servers label a ``.tar.gz`` as a compressed transfer of a ``.tar``; there the bytes as
     they came are the file.
     """
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    is_file = got.sha256 == sha256 if sha256 else public_url(response.url).endswith(("gz", "GZ"))
-    if encoding in ("", "identity") or is_file:
+    got = body.digest()
+    is_file = got.sha256 == sha256 if sha256 else body.served_by.endswith(("gz", "GZ"))
+    if body.encoding in ("", "identity") or is_file:
         return got
-    url = public_url(response.url)
-    if encoding not in ("gzip", "x-gzip"):
-        raise RuntimeError(f"{url}: sent with the Content-Encoding {encoding!r}, not asked for")
+    url = body.served_by
+    if body.encoding not in ("gzip", "x-gzip"):
+        raise RuntimeError(f"{url}: sent with the Content-Encoding {body.encoding!r}, not asked for")
+    path = body.partial.body
     draft = path.with_name(f"{path.name}.decoded")
     try:
         with gzip.open(path) as source, draft.open("wb") as file:
             found = digest(Inflated(source, limit(got.size), url), file.write)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise RuntimeError(f"{url}: damaged Content-Encoding {encoding!r} ({error})") from error
+        raise RuntimeError(f"{url}: damaged Content-Encoding {body.encoding!r} ({error})") from error
     draft.replace(path)
     return found
 
 
-def _check_space(path: Path, length: str) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if length.isdigit() and int(length) > free:
-        raise RuntimeError(f"needs {int(length):,} bytes in {path.parent}, where {free:,} are free")
-
-
-def _shown(error: Exception) -> Exception:
-    """Return an error that says the reason of `error` without queries and passwords."""
-    reason: object = error
-    while isinstance(inner := _inner(reason), Exception):
-        reason = inner
-    return requests.RequestException(_without_secrets(str(reason)) or type(reason).__name__)
-
-
-def _inner(error: object) -> object:
-    return getattr(error, "reason", None) or next(iter(getattr(error, "args", ())), None)
-
-
-def _advice(cause: Exception) -> str:
-    if str(cause)[:3] in ("401", "403"):
-        return " (a user and password for the host can stand in ~/.netrc)"
-    return ""
-
-
-def _without_secrets(text: str) -> str:
-    return _SECRETS.sub("", text)
-
-
-class _NoSecrets(logging.Filter):
-    """Takes queries and passwords out of what urllib3 logs while this thread downloads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._thread = threading.get_ident()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.thread in (None, self._thread):
-            record.msg, record.args = _without_secrets(record.getMessage()), None
-        return True
-
-
-@contextmanager
-def _no_secrets_in_logs() -> Iterator[None]:
-    cleaner = _NoSecrets()
-    loggers = [logging.getLogger(name) for name in _URLLIB3_LOGGERS]
-    for each in loggers:
-        each.addFilter(cleaner)
-    try:
-        yield
-    finally:
-        for each in loggers:
-            each.removeFilter(cleaner)
+def _check_space(folder: Path, length: int | None) -> None:
+    free = shutil.disk_usage(folder).free
+    if length is not None and length > free:
+        raise RuntimeError(f"needs {length:,} bytes in {folder}, where {free:,} are free")

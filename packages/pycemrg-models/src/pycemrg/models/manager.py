@@ -1,14 +1,15 @@
 """ModelManager: from the name of a model to the path of its files."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+from pycemrg.models.cache import ModelCache
 from pycemrg.models.checksums import HashMismatchError
 from pycemrg.models.local import Verified, plain_file
 from pycemrg.models.manifest import Entry, Manifest
+from pycemrg.models.progress import Report
 from pycemrg.models.store import Store, look_up
-
-DEFAULT_CACHE = "~/.cache/pycemrg"
 
 
 class ModelManager:
@@ -25,6 +26,12 @@ class ModelManager:
         cache_dir: Where to keep what was fetched; else ``$PYCEMRG_CACHE_DIR``, else
             ``~/.cache/pycemrg``.
         offline: Whether to leave the network alone; else ``$PYCEMRG_OFFLINE`` says so with ``1``.
+        progress: Called with a `Progress` for every piece that is downloaded or unpacked, in the
+            thread that does the work and never twice at a time. Without it a bar is drawn where
+            standard error is a terminal, and a line logged every ten seconds elsewhere.
+
+    Attributes:
+        cache: What is stored, whatever the manifest says: see `ModelCache`.
 
     Raises:
         FileNotFoundError: If the manifest does not exist.
@@ -53,12 +60,16 @@ class ModelManager:
         cache_dir: str | os.PathLike[str] | None = None,
         *,
         offline: bool | None = None,
+        progress: Report | None = None,
     ) -> None:
         self.manifest_path = Path(manifest_path).absolute()
-        self.cache_dir = _cache_dir(cache_dir)
+        self.cache = ModelCache(cache_dir)
+        self.cache_dir = self.cache.cache_dir
         self.offline = _switched_on("PYCEMRG_OFFLINE") if offline is None else offline
+        self.progress = progress
         self._manifest = _load(manifest_path)
-        self._store = Store(self.cache_dir)
+        self._store = self.cache.store
+        self._sites = [Store(folder) for folder in _folders("PYCEMRG_SITE_CACHE")]
         self._entries: dict[tuple[str, str], Entry] = {}
         self._verified: Verified = {}
 
@@ -93,6 +104,57 @@ class ModelManager:
         """Do what `get_model_path` does, under the name for things that are no models."""
         return self.get_model_path(asset_name, version)
 
+    def find_model(self, model_name: str, version: str = "default") -> Path | None:
+        """Return the path of a model if it is there, whole; never fetch it.
+
+        Raises:
+            FileNotFoundError: If a ``file://`` URL leads nowhere.
+            KeyError: If there is no such model or version; the message lists what there is.
+            ValueError: If the entry is malformed; with file, line and column.
+            HashMismatchError: If a plain local file does not have the sha256 of the manifest.
+        """
+        return self._found(self._entry(model_name, version))
+
+    def entries(self, names: Iterable[str] | None = None) -> list[Entry]:
+        """Return every version of every model, or those that are named.
+
+        Args:
+            names: A model stands for its default version, ``model@version`` for that one.
+
+        Raises:
+            KeyError: If there is no such model or version; the message lists what there is.
+            ValueError: If an entry is malformed; with file, line and column.
+        """
+        return self._manifest.entries(names)
+
+    def prefetch(self, names: Iterable[str] | None = None) -> dict[str, Path]:
+        """Fetch what is not there yet, so that nothing has to be fetched later.
+
+        Args:
+            names: As for `entries`.
+
+        Returns:
+            The path of each, under ``model@version``.
+
+        Raises:
+            KeyError: If there is no such model or version; the message lists what there is.
+            ValueError: If an entry is malformed; with file, line and column.
+            RuntimeError: If some could not be had. The others were fetched all the same, and the
+                message says what went wrong with each.
+        """
+        paths, failures = {}, []
+        for entry in self.entries(names):
+            try:
+                paths[entry.name] = self.get_model_path(entry.model, entry.version)
+            except (OSError, RuntimeError, ValueError) as error:
+                failures.append(error)
+        if len(failures) == 1:
+            raise RuntimeError(str(failures[0])) from failures[0]
+        if failures:
+            listed = "\n".join(str(error) for error in failures)
+            raise RuntimeError(f"{len(failures)} could not be fetched:\n{listed}") from failures[0]
+        return paths
+
     def _entry(self, model: str, version: str) -> Entry:
         entry = self._entries.get((model, version))
         if entry is None:
@@ -100,14 +162,29 @@ class ModelManager:
         return entry
 
     def _path(self, entry: Entry) -> Path:
-        if entry.local and entry.archive is None:
-            return plain_file(entry, self._verified)
-        found = look_up(self._store.folder(entry), entry)
+        found = self._found(entry)
         if found is not None:
             return found
         from pycemrg.models.fetch import fetch  # requests, zipfile and the rest: 0.2 s
+        from pycemrg.models.sources import Access
 
-        return fetch(self._store, entry, offline=self.offline, seeds=_seeds())
+        seeds = _folders("PYCEMRG_SEED_DIRS")
+        return fetch(self._store, entry, Access(self.offline, seeds, self.progress))
+
+    def _found(self, entry: Entry) -> Path | None:
+        if entry.local and entry.archive is None:
+            return plain_file(entry, self._verified)
+        for site in self._sites:
+            found = self._at_site(site, entry)
+            if found is not None:
+                return found
+        return look_up(self._store.folder(entry), entry)
+
+    def _at_site(self, site: Store, entry: Entry) -> Path | None:
+        try:
+            return look_up(site.folder(entry), entry, read_only=True)
+        except RuntimeError:  # it lacks the target: what the site has may be older than the URL
+            return None
 
 
 def _load(path: str | os.PathLike[str]) -> Manifest:
@@ -119,15 +196,10 @@ def _load(path: str | os.PathLike[str]) -> Manifest:
         raise RuntimeError(f"cannot read the manifest {os.fspath(path)}: {error}") from error
 
 
-def _cache_dir(given: str | os.PathLike[str] | None) -> Path:
-    chosen = given or os.environ.get("PYCEMRG_CACHE_DIR") or DEFAULT_CACHE
-    return Path(chosen).expanduser().absolute()
-
-
 def _switched_on(variable: str) -> bool:
     return os.environ.get(variable, "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
-def _seeds() -> list[Path]:
-    named = os.environ.get("PYCEMRG_SEED_DIRS", "").split(os.pathsep)
+def _folders(variable: str) -> list[Path]:
+    named = os.environ.get(variable, "").split(os.pathsep)
     return [Path(folder).expanduser() for folder in named if folder]

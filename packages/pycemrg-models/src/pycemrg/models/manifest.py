@@ -2,12 +2,13 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pycemrg.core import manifests
-from pycemrg.core.manifests import Mapping, Place, Scalar
+from pycemrg.core.manifests import Mapping, Node, Place, Scalar, Sequence
 from pycemrg.core.near_names import did_you_mean
 from pycemrg.models.paths import CONTROL, inside
 
@@ -34,6 +35,7 @@ class Entry(NamedTuple):
         version: The name of the version, never ``default``.
         place: Where the version stands in the manifest.
         url: The address as written. It may hold a password or token: see `source`.
+        mirrors: More addresses of the same bytes, tried in turn.
         sha256: The expected sha256 in lower case, None if the manifest gives none.
         archive: ``"zip"`` or ``"tar"``, None for a file that is used as it is.
         target: The file or folder inside the archive, empty for all of it; for a file that is
@@ -45,6 +47,7 @@ class Entry(NamedTuple):
     version: str
     place: Place
     url: str
+    mirrors: tuple[str, ...]
     sha256: str | None
     archive: str | None
     target: str
@@ -54,6 +57,11 @@ class Entry(NamedTuple):
     def title(self) -> str:
         """The beginning of every message about the entry."""
         return f"{self.place}: model {self.model!r} version {self.version!r}"
+
+    @property
+    def name(self) -> str:
+        """Model and version, as the command line has them."""
+        return f"{self.model}@{self.version}"
 
     @property
     def source(self) -> str:
@@ -93,10 +101,9 @@ class Manifest:
         found = self._root.entries.get(model)
         if found is None:
             raise KeyError(_unknown(self._source, "model", model, self.models()))
-        if not isinstance(found.value, Mapping):
-            raise found.value.place.error(f"model {model!r} must be a mapping with 'versions'")
-        wanted, asked_at = _wanted(model, found.value, version, found.key.place)
-        versions = _versions(model, found.value, found.key.place)
+        body = _model(found)
+        wanted, asked_at = _wanted(model, body, version, found.key.place)
+        versions = _versions(model, body, found.key.place)
         if wanted not in versions.entries:
             of_model = f"version of model {model!r}"
             raise KeyError(_unknown(str(asked_at), of_model, wanted, list(versions.entries)))
@@ -104,6 +111,28 @@ class Manifest:
         if not isinstance(node, Mapping):
             raise node.place.error(f"version {wanted!r} must be a mapping with 'url'")
         return _read(model, key, node, self.folder)
+
+    def entries(self, names: Iterable[str] | None = None) -> list[Entry]:
+        """Return every version of every model, or those that are named.
+
+        Args:
+            names: A model stands for its default version, ``model@version`` for that one.
+
+        Raises:
+            KeyError: If there is no such model or version; the message lists what there is.
+            ValueError: If an entry is malformed; with file, line and column.
+        """
+        if names is not None:
+            return [self.entry(*self._split_name(name)) for name in names]
+        return [
+            self.entry(found.key.text, version)
+            for found in self._root
+            for version in _versions(found.key.text, _model(found), found.key.place).entries
+        ]
+
+    def _split_name(self, name: str) -> tuple[str, str]:
+        model, at, version = name.rpartition("@")
+        return (model, version) if at and name not in self._root.entries else (name, "default")
 
 
 def public_url(url: str) -> str:
@@ -138,6 +167,13 @@ def _wanted(model: str, node: Mapping, version: str, place: Place) -> tuple[str,
     return named.text, named.place
 
 
+def _model(found: manifests.Entry) -> Mapping:
+    key, node = found
+    if not isinstance(node, Mapping):
+        raise node.place.error(f"model {key.text!r} must be a mapping with 'versions'")
+    return node
+
+
 def _versions(model: str, node: Mapping, place: Place) -> Mapping:
     versions = node.get("versions")
     if versions is None or (isinstance(versions, Mapping) and not versions.entries):
@@ -156,7 +192,9 @@ def _read(model: str, key: Scalar, node: Mapping, folder: Path) -> Entry:
     local = _local_paths(address, folder, url.place) if parts.scheme == "file" else ()
     archive = _archive(node, address if local else parts.path)
     target = _target(node, key.place) if archive else file_name(address)
-    return Entry(model, key.text, key.place, address, _sha256(node), archive, target, local)
+    sha256 = _sha256(node)
+    mirrors = _mirrors(node, sha256, local)
+    return Entry(model, key.text, key.place, address, mirrors, sha256, archive, target, local)
 
 
 def file_name(url: str) -> str:
@@ -231,6 +269,31 @@ def _sha256(node: Mapping) -> str | None:
             f"not {text!r} ({len(text)} characters)"
         )
     return text.lower()
+
+
+def _mirrors(node: Mapping, sha256: str | None, local: tuple[Path, ...]) -> tuple[str, ...]:
+    value = node.get("mirrors")
+    if value is None:
+        return ()
+    items = value.items if isinstance(value, Sequence) else []
+    if not items:
+        raise value.place.error("'mirrors' must be a list of addresses, such as [https://...]")
+    if sha256 is None or local:
+        raise value.place.error(
+            "'mirrors' need an https:// url and a 'sha256': by it alone do the same bytes come "
+            "from everywhere"
+        )
+    return tuple(_mirror(item) for item in items)
+
+
+def _mirror(item: Node) -> str:
+    if not isinstance(item, Scalar) or item.is_null:
+        raise item.place.error("a mirror must be an address, such as https://example.com/seg.zip")
+    if _split(item).scheme == "file":
+        raise item.place.error(
+            "a mirror must start with https:// or http://; PYCEMRG_SEED_DIRS names local folders"
+        )
+    return item.text.strip()
 
 
 def _target(node: Mapping, place: Place) -> str:

@@ -72,8 +72,13 @@ class Store:
         return f"{self.root}/objects/{key[:2]}/{key}"
 
 
-def look_up(folder: str, entry: Entry) -> Path | None:
+def look_up(folder: str, entry: Entry, *, read_only: bool = False) -> Path | None:
     """Return the path that `entry` asks for if the object `folder` holds it.
+
+    Args:
+        folder: Of the object, there or not.
+        entry: What is asked for.
+        read_only: Whether to write nothing, not even that somebody uses the object.
 
     Returns:
         An absolute path without symbolic links; None if the object is not there or damaged.
@@ -83,8 +88,8 @@ def look_up(folder: str, entry: Entry) -> Path | None:
             lists the closest names that it holds.
     """
     try:
-        place = _find(folder, entry)
-    except _DamagedError:
+        place = _find(folder, entry, read_only)
+    except DamagedError:
         return None
     return Path(f"{folder}/tree/{place}")
 
@@ -136,50 +141,64 @@ def not_held(entry: Entry, listing: Listing) -> RuntimeError:
     )
 
 
-class _DamagedError(Exception):
+class DamagedError(Exception):
     """An object that is not there, or not as it was stored."""
 
 
-def _find(folder: str, entry: Entry) -> str:
-    record, used = _read_record(folder)
+def _find(folder: str, entry: Entry, read_only: bool) -> str:
+    record, used = read_record(folder)
     if entry.sha256 not in (None, record.sha256):
-        raise _DamagedError
+        raise DamagedError
+    if not read_only and time.time() - used > DAY:
+        _touch(folder)
     listing = record.listing
     place = record.locate(entry.target)
     if place is None:
-        listing = _read_listing(folder)
+        listing = read_listing(folder)
         place = listing.locate(entry.target)
         if place is None:
             raise not_held(entry, listing)
     part = listing if record.whole else listing.under(place)
     changed = part.changed(f"{folder}/tree")
     if changed:
-        _accept(folder, record, changed)
-    elif listing is not record.listing and place in listing.files:
+        _accept(folder, record, changed, read_only)
+    elif listing is not record.listing and place in listing.files and not read_only:
         _remember(folder, record, entry.target, place, listing.files[place])
-    elif time.time() - used > DAY:
-        with suppress(OSError):
-            os.utime(f"{folder}/entry.json")  # tells `prune` that somebody uses it
     return place
 
 
-def _accept(folder: str, record: Record, changed: list[str]) -> None:
+def _touch(folder: str) -> None:
+    """Leave a trace of the use, by which pruning knows what nobody needs.
+
+    It comes before the look at the files: what is pruned meanwhile is then seen to be missing.
+    """
+    try:
+        os.utime(f"{folder}/entry.json")
+    except FileNotFoundError as error:
+        raise DamagedError from error
+    except OSError:
+        pass  # a cache that may only be read
+
+
+def _accept(folder: str, record: Record, changed: list[str], read_only: bool) -> None:
     """Take new times for old content, as a copy of the cache leaves them; else it is damage."""
     from pycemrg.models.checksums import digest_of
 
-    listing = _read_listing(folder)
+    listing = read_listing(folder)
     for name in changed:
         path = f"{folder}/tree/{name}"
         file, now = listing.files.get(name), stat_of(path)
         try:
             if file is None or now is None or digest_of(path).sha256 != file.sha256:
-                raise _DamagedError
+                raise DamagedError
         except OSError as error:
-            raise _DamagedError from error
+            raise DamagedError from error
         listing.files[name] = Stored(*now, file.sha256)
         if name in record.listing.files:
             record.listing.files[name] = Stored(*now)
-    with suppress(OSError):  # a read-only cache is summed up each time
+    if read_only:
+        return
+    with suppress(OSError):  # a cache that may only be read is summed up each time
         _rewrite(folder, "files.json", _listing_text(listing))
         _rewrite(folder, "entry.json", _record_text(record))
 
@@ -191,8 +210,12 @@ def _remember(folder: str, record: Record, target: str, place: str, file: Stored
         _rewrite(folder, "entry.json", _record_text(record))
 
 
-def _read_record(folder: str) -> tuple[Record, float]:
-    """Return the marker, and when it was last known to be used."""
+def read_record(folder: str) -> tuple[Record, float]:
+    """Return the marker of an object, and when the object was last known to be used.
+
+    Raises:
+        DamagedError: If there is none, or not a whole one.
+    """
     try:
         content, used = _content(f"{folder}/entry.json")
         data = json.loads(content)
@@ -200,7 +223,7 @@ def _read_record(folder: str) -> tuple[Record, float]:
         targets = dict(data["targets"])
         record = Record(data["sha256"], data["size"], data["url"], data["whole"], listing, targets)
     except _NOT_OURS as error:
-        raise _DamagedError from error
+        raise DamagedError from error
     return record, used
 
 
@@ -223,11 +246,16 @@ def _record_text(record: Record) -> str:
     return json.dumps(data)
 
 
-def _read_listing(folder: str) -> Listing:
+def read_listing(folder: str) -> Listing:
+    """Return the full listing of an object.
+
+    Raises:
+        DamagedError: If there is none, or not a whole one.
+    """
     try:
         return listings.from_json(json.loads(_content(f"{folder}/files.json")[0]))
     except _NOT_OURS as error:
-        raise _DamagedError from error
+        raise DamagedError from error
 
 
 def _listing_text(listing: Listing) -> str:

@@ -1,0 +1,57 @@
+"""Which process work in progress belongs to, and whether that process has ended.
+
+Only Linux tells. Elsewhere nothing is known of other processes, and age has to decide.
+"""
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+PROC = Path("/proc")
+
+
+def owned_name() -> str:
+    """Return a new name for a folder, from which others can tell whose it is.
+
+    It holds what no two processes have in common: the boot of the machine, the namespace of
+    process numbers (a container has one of its own), the number, and when the process started.
+    """
+    try:
+        return f"{uuid4().hex}.{_here()}-{os.getpid()}-{_started(os.getpid())}"
+    except (OSError, ValueError):
+        return uuid4().hex
+
+
+def has_ended(name: str) -> bool:
+    """Whether the process that gave a folder this name is certain to have ended.
+
+    Example:
+        >>> has_ended(owned_name()), has_ended("0123456789abcdef")
+        (False, False)
+    """
+    try:
+        boot, namespace, pid, started = name.rpartition(".")[2].split("-")
+        if f"{boot}-{namespace}" != _here():
+            return False  # of another machine or container, of which nothing is known here
+        return _started(int(pid)) != started
+    except (OSError, ValueError):
+        return False
+
+
+def _here() -> str:
+    boot = (PROC / "sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+    namespace = os.stat(PROC / "self/ns/pid").st_ino  # noqa: PTH116
+    return f"{boot}-{namespace}"
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in clock ticks since the boot; "" if it has ended.
+
+    Source: proc(5), fields 3 and 22 of ``/proc/PID/stat``. The name of the program, field 2, may
+    hold blanks and parentheses.
+    """
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,85 @@
+import os
+import time
+
+import pytest
+
+from pycemrg.models import staging
+from pycemrg.models.store import Store
+
+
+def test_staging_is_gone_when_the_block_ends_or_raises(tmp_path):
+    store = Store(tmp_path / "cache")
+    with staging.staging(store) as stage:
+        (stage / "half").write_bytes(b"x")
+        assert stage.parent == tmp_path / "cache/store-v1/staging"
+    with pytest.raises(KeyboardInterrupt), staging.staging(store):
+        raise KeyboardInterrupt
+    assert list(stage.parent.iterdir()) == []
+
+
+DAY = 86_400
+
+
+def left_behind(store, place, age):
+    """Make what a killed process leaves, last touched `age` seconds ago."""
+    folder = store.root / place / f"aged-{age}"
+    (folder / "object").mkdir(parents=True)
+    (folder / "download").write_bytes(b"half")
+    for path in (folder / "object", folder / "download", folder):
+        os.utime(path, (time.time() - age,) * 2)
+    return folder
+
+
+@pytest.mark.parametrize("place", ["staging", "trash"])
+def test_what_killed_processes_left_is_swept_after_two_days(tmp_path, place):
+    store = Store(tmp_path / "cache")
+    fresh, old = left_behind(store, place, 2 * DAY - 60), left_behind(store, place, 2 * DAY + 60)
+    staging.sweep(store)
+    assert (fresh / "download").exists()
+    assert not old.exists()
+    assert [path for path in (store.root / "trash").glob("*") if path != fresh] == []
+
+
+def test_a_download_that_goes_on_for_days_is_not_swept(tmp_path):
+    store = Store(tmp_path / "cache")
+    folder = left_behind(store, "staging", 3 * DAY)
+    os.utime(folder / "download")
+    staging.sweep(store)
+    assert (folder / "download").exists()
+
+
+def test_a_sweep_follows_no_link_and_takes_no_file(tmp_path):
+    store = Store(tmp_path / "cache")
+    kept = left_behind(Store(tmp_path / "other"), "kept", 3 * DAY)
+    (store.root / "staging").mkdir(parents=True)
+    (store.root / "staging/link").symlink_to(kept)
+    staging.sweep(store)
+    assert (kept / "download").exists()
+    assert (store.root / "staging/link").is_symlink()
+
+
+def test_what_cannot_be_swept_is_left_alone(tmp_path, monkeypatch):
+    store = Store(tmp_path / "cache")
+    folder = left_behind(store, "staging", 3 * DAY)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(folder), "rename", refuse)
+    staging.sweep(store)
+    assert folder.exists()
+
+
+def test_a_store_that_is_not_there_needs_no_sweep(tmp_path):
+    staging.sweep(Store(tmp_path / "cache"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["folder-of-a-user", "folder-of-ours"])
+def test_only_a_folder_that_holds_nothing_else_is_marked_as_a_cache(tmp_path, kept):
+    cache = tmp_path / "cache"
+    if kept:
+        cache.mkdir()
+        (cache / "thesis.tex").touch()
+    staging.make_cache(Store(cache))
+    assert (cache / "CACHEDIR.TAG").exists() is not kept
