@@ -1,11 +1,9 @@
 """What is wrong with a label manifest although it can be loaded."""
 
-from typing import NamedTuple
-
-from pycemrg.core.manifests import Place
+from pycemrg.core import problems
 
 
-class Problem(NamedTuple):
+class Problem(problems.Problem):
     """One finding in a label manifest.
 
     Attributes:
@@ -17,13 +15,7 @@ class Problem(NamedTuple):
         message: What is wrong and what would be right.
     """
 
-    code: str
-    severity: str
-    place: Place | None
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.message}" if self.place else self.message
+    __slots__ = ()
 
     def error(self) -> Exception:
         """Return what resolving a name raises: ValueError for a cycle, else KeyError."""
