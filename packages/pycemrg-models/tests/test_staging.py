@@ -1,9 +1,13 @@
+import json
 import os
+import sys
 import time
 
 import pytest
 
 from pycemrg.models import staging
+from pycemrg.models.owners import owned_name
+from pycemrg.models.partial import Partial, Version
 from pycemrg.models.store import Store
 
 
@@ -83,3 +87,59 @@ def test_only_a_folder_that_holds_nothing_else_is_marked_as_a_cache(tmp_path, ke
         (cache / "thesis.tex").touch()
     staging.make_cache(Store(cache))
     assert (cache / "CACHEDIR.TAG").exists() is not kept
+
+
+def half_done(store, key, owner):
+    """Make what a process that downloads has in staging."""
+    folder = store.root / "staging" / f"{key}.{owner}"
+    folder.mkdir(parents=True)
+    partial = Partial(folder / staging.DOWNLOAD, key)
+    partial.begin(Version("https://example.com/a.zip", '"v1"', 9))
+    partial.body.write_bytes(b"half")
+    return folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells of processes")
+def test_what_a_killed_process_had_downloaded_is_kept_for_the_next_one(tmp_path):
+    store = Store(tmp_path / "cache")
+    _, _, owner = owned_name().rpartition(".")
+    dead = f"{owner.rpartition('-')[0]}-1"  # a process of our number, but long ago
+    left, going_on = half_done(store, "a" * 32, dead), half_done(store, "b" * 32, owner)
+    staging.sweep(store)
+    assert not left.exists()
+    assert going_on.exists()
+    assert (store.root / "partial" / ("a" * 32) / "body").read_bytes() == b"half"
+    with (
+        staging.staging(store) as stage,
+        staging.partial_download(store, stage, "a" * 32, kept=True) as partial,
+    ):
+        assert (partial.size, partial.version.validator) == (4, '"v1"')
+    assert not (store.root / "partial" / ("a" * 32)).exists()
+
+
+@pytest.mark.parametrize("key", ["..", "../../evil", "a/b", ""])
+def test_a_note_cannot_send_a_download_out_of_the_store(tmp_path, key):
+    store = Store(tmp_path / "cache")
+    folder = half_done(store, "x", "nobody")
+    note = folder / staging.DOWNLOAD / "version.json"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "key": key}))
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (time.time() - 3 * DAY,) * 2)
+    staging.sweep(store)
+    assert not folder.exists()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        *("cache", "staging", "store-v1", "trash"),
+    ]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("network"), KeyboardInterrupt(), OSError(28, "full")])
+def test_a_download_that_breaks_off_is_kept_if_somebody_can_tell_what_it_is(tmp_path, error):
+    store = Store(tmp_path / "cache")
+    for kept in (True, False):
+        with pytest.raises(type(error)), staging.staging(store) as stage:
+            with staging.partial_download(store, stage, str(kept)[0].lower() * 32, kept=kept) as partial:
+                partial.begin(Version("https://example.com/a.zip", '"v1"', 9))
+                partial.body.write_bytes(b"half")
+                raise error
+    assert [path.name for path in (store.root / "partial").iterdir()] == ["t" * 32]
+    assert list((store.root / "staging").iterdir()) == []

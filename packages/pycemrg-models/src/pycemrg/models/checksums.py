@@ -1,10 +1,13 @@
 """SHA-256 of files, and the error for bytes that are not the expected ones."""
 
 import os
+import re
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 CHUNK = 1 << 20
+
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
 class HashMismatchError(OSError, RuntimeError):
@@ -37,6 +40,16 @@ class HashMismatchError(OSError, RuntimeError):
     # OSError would pickle the message alone, which cannot be given back to __init__.
     def __reduce__(self) -> tuple[type["HashMismatchError"], tuple[str, str, str, str]]:
         return type(self), (self.what, self.expected, self.actual, self.hint)
+
+
+def is_sha256(text: str) -> bool:
+    """Whether `text` is 64 hexadecimal digits.
+
+    Example:
+        >>> is_sha256("ab" * 32), is_sha256("ab" * 20)
+        (True, False)
+    """
+    return _SHA256.fullmatch(text) is not None
 
 
 class Readable(Protocol):

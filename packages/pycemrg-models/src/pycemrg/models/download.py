@@ -3,11 +3,9 @@
 import gzip
 import hashlib
 import logging
-import re
 import shutil
 import time
 import zlib
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,15 +16,14 @@ from pycemrg.models.checksums import CHUNK, Digest, digest
 from pycemrg.models.connection import Session, get
 from pycemrg.models.inflated import Inflated, limit
 from pycemrg.models.manifest import public_url
-from pycemrg.models.partial import Partial, Version
+from pycemrg.models.partial import Partial
 from pycemrg.models.progress import Meter
+from pycemrg.models.ranges import is_rest, length_of, version_of
 from pycemrg.models.redaction import no_secrets_in_logs, shown
 
 TRIES = 5  # of a body that is cut short and gets no further
 BACKOFF = 0.5  # seconds, doubled from try to try
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two packets
-
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +77,13 @@ def size_of(url: str) -> int | None:
     Raises:
         RuntimeError: If it does not answer, or has no such file.
     """
-    with Session(BACKOFF) as session, no_secrets_in_logs():
-        # HEAD is refused by many a store that answers GET, and the body is not read.
-        with get(session, url, headers={}, accepted=(200,), timeout=TIMEOUT) as response:
-            return _length(response)
+    # HEAD is refused by many a store that answers GET, and the body is not read.
+    with (
+        Session(BACKOFF) as session,
+        no_secrets_in_logs(),
+        get(session, url, headers={}, accepted=(200,), timeout=TIMEOUT) as response,
+    ):
+        return length_of(response)
 
 
 class _Body:
@@ -116,8 +116,8 @@ class _Body:
         if response is not None:
             self.encoding = response.headers.get("Content-Encoding", "").strip().lower()
             self.served_by = public_url(str(response.url))
-            self._total = _length(response)
-            version = _version(response, self.url)
+            self._total = length_of(response)
+            version = version_of(response, self.url)
         self.partial.begin(version)
 
     def range(self) -> dict[str, str]:
@@ -127,26 +127,14 @@ class _Body:
             return {}
         return {"Range": f"bytes={self.size}-", "If-Range": version.validator}
 
-    def continues(self, response: requests.Response) -> bool:
-        """Whether a 206 holds what comes next, of the same version of the file."""
-        version = self.partial.version
-        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
-        if version is None or found is None or response.headers.get("Content-Encoding"):
-            return False
-        first, last, total = found.groups()
-        wanted = (self.size, version.total - 1, version.total)
-        etag = response.headers.get("ETag", "").strip()
-        # A date need not be repeated in a 206, an ETag must be (15.3.7).
-        same = etag == version.validator if version.validator.startswith('"') else not etag
-        return same and wanted == (int(first), int(last), version.total if total == "*" else int(total))
-
     def add(self, chunk: bytes) -> None:
         """Take note of bytes that were written."""
         self._hash.update(chunk)
         self.size += len(chunk)
         self._hashed = self.size
         if self._tell is not None:
-            self._tell(self.size, self.partial.version.total if self.partial.version else self._total)
+            version = self.partial.version
+            self._tell(self.size, version.total if version else self._total)
 
     def digest(self) -> Digest:
         """Return what the bytes sum up to; those of another process are read once."""
@@ -168,7 +156,7 @@ def _attempt(session: requests.Session, url: str, body: _Body) -> str | None:
     with get(session, url, headers=asked, accepted=accepted, timeout=TIMEOUT) as response:
         if response.status_code == 200:
             body.begin(response)
-        elif response.status_code == 206 and body.continues(response):
+        elif response.status_code == 206 and is_rest(response, body.partial.version, body.size):
             logger.info("%s: going on after %s bytes", body.url, f"{body.size:,}")
             body.digest()
             body.resumed = True
@@ -179,50 +167,22 @@ def _attempt(session: requests.Session, url: str, body: _Body) -> str | None:
 
 
 def _receive(response: requests.Response, body: _Body) -> str | None:
-    length = _length(response)
-    before = body.size
+    length, before = length_of(response), body.size
+    of_all = "" if length is None else f" of {before + length:,}"
     _check_space(body.partial.folder, length)
     with body.partial.body.open("ab") as file:
         while True:
             try:
                 chunk = response.raw.read(CHUNK, decode_content=False)
             except HTTPError as error:  # urllib3 wraps what the socket raises
-                return f"the transfer broke off after {body.size:,} bytes ({shown(error)})"
+                return f"the transfer broke off after {body.size:,}{of_all} bytes ({shown(error)})"
             if not chunk:
                 break
             file.write(chunk)
             body.add(chunk)
     if length is not None and body.size - before != length:
-        return f"the transfer broke off after {body.size:,} of {before + length:,} bytes"
+        return f"the transfer broke off after {body.size:,}{of_all} bytes"
     return None
-
-
-def _length(response: requests.Response) -> int | None:
-    length = response.headers.get("Content-Length", "").strip()
-    return int(length) if re.fullmatch(r"[0-9]{1,20}", length) else None
-
-
-def _version(response: requests.Response, url: str) -> Version | None:
-    """Return the version of the file that a server sends, if it can send a part of it later."""
-    headers = response.headers
-    total = _length(response)
-    unusable = headers.get("Accept-Ranges") == "none" or headers.get("Content-Encoding")
-    if total is None or unusable:
-        return None
-    etag = headers.get("ETag", "").strip()
-    if etag.startswith('"'):  # not W/"...", which different bytes may share
-        return Version(url, etag, total)
-    modified = headers.get("Last-Modified", "")
-    return Version(url, modified, total) if not etag and _is_strong(headers) else None
-
-
-def _is_strong(headers: requests.structures.CaseInsensitiveDict[str]) -> bool:
-    """Whether the file cannot have changed again within the second of Last-Modified (8.8.2.2)."""
-    try:
-        modified = parsedate_to_datetime(headers["Last-Modified"])
-        return (parsedate_to_datetime(headers["Date"]) - modified).total_seconds() >= 1
-    except (KeyError, ValueError, TypeError):
-        return False
 
 
 def _decoded(body: _Body, sha256: str | None) -> Digest:
@@ -235,16 +195,16 @@ def _decoded(body: _Body, sha256: str | None) -> Digest:
     is_file = got.sha256 == sha256 if sha256 else body.served_by.endswith(("gz", "GZ"))
     if body.encoding in ("", "identity") or is_file:
         return got
-    url = body.served_by
+    url, encoding = body.served_by, f"Content-Encoding {body.encoding!r}"
     if body.encoding not in ("gzip", "x-gzip"):
-        raise RuntimeError(f"{url}: sent with the Content-Encoding {body.encoding!r}, not asked for")
+        raise RuntimeError(f"{url}: sent with the {encoding}, which was not asked for")
     path = body.partial.body
     draft = path.with_name(f"{path.name}.decoded")
     try:
         with gzip.open(path) as source, draft.open("wb") as file:
             found = digest(Inflated(source, limit(got.size), url), file.write)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise RuntimeError(f"{url}: damaged Content-Encoding {body.encoding!r} ({error})") from error
+        raise RuntimeError(f"{url}: damaged {encoding} ({error})") from error
     draft.replace(path)
     return found
 

@@ -62,29 +62,44 @@ def _on_the_way(error: OSError, cache_dir: Path) -> str:
 
 def _bring_in(store: Store, folder: Path, entry: Entry, access: Access) -> None:
     with staging.staging(store) as stage:
-        draft = stage / "object"
-        tree = draft / "tree"
-        tree.mkdir(parents=True)
         source = find_source(store, entry, folder.name, stage, access)
         with source.file:
-            listing = unpack(entry, source, tree, access.report)
-        if entry.local and entry.sha256 is None and key_of(entry) != folder.name:
-            raise RuntimeError(f"{entry.local[0]} changed while it was read")
-        # With a sha256 the archive is what was meant; it stays when only the target is wrong.
-        if entry.sha256 is None and listing.locate(entry.target) is None:
-            raise not_held(entry, listing)
-        describe(str(draft), *source.digest, entry.source, listing)
-        commit.commit(store, entry, draft, folder)
+            store_source(store, entry, source, stage, access.report)
+
+
+def store_source(
+    store: Store, entry: Entry, source: Source, stage: Path, report: Report | None
+) -> None:
+    """Make an object of the bytes of an entry and put it into the store.
+
+    Args:
+        store: Where to put it.
+        entry: What the bytes are for.
+        source: The bytes.
+        stage: Our staging folder.
+        report: Who wants to know how far it is.
+
+    Raises:
+        RuntimeError: If the archive is damaged or refused, changes while it is read, or does not
+            hold the target although nobody but the entry knows what it should hold.
+        OSError: If the store cannot be written.
+    """
+    draft = stage / "object"
+    tree = draft / "tree"
+    tree.mkdir(parents=True)
+    folder = Path(store.folder(entry))
+    listing = _unpack(entry, source, tree, report)
+    if entry.local and entry.sha256 is None and key_of(entry) != folder.name:
+        raise RuntimeError(f"{entry.local[0]} changed while it was read")
+    # With a sha256 the archive is what was meant; it stays when only the target is wrong.
+    if entry.sha256 is None and listing.locate(entry.target) is None:
+        raise not_held(entry, listing)
+    describe(str(draft), *source.digest, entry.source, listing)
+    commit.commit(store, entry, draft, folder)
     logger.info("%s: stored %s", entry.title, entry.source)
 
 
-def unpack(entry: Entry, source: Source, tree: Path, report: Report | None) -> Listing:
-    """Fill an empty folder with what an archive holds, or with a file that is used as it is.
-
-    Raises:
-        RuntimeError: If the archive is damaged or refused, or changes while it is read.
-        OSError: If the folder cannot be written.
-    """
+def _unpack(entry: Entry, source: Source, tree: Path, report: Report | None) -> Listing:
     if entry.archive is None:
         listing = _place(source, tree, entry.target)
     else:

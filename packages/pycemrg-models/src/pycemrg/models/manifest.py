@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pycemrg.core import manifests
 from pycemrg.core.manifests import Mapping, Node, Place, Scalar, Sequence
 from pycemrg.core.near_names import did_you_mean
+from pycemrg.models.checksums import is_sha256
 from pycemrg.models.paths import CONTROL, inside
 
 ARCHIVE_SUFFIXES = {
@@ -23,8 +24,6 @@ ARCHIVE_SUFFIXES = {
     ".txz": "tar",
 }
 MAX_FILE_NAME = 200  # bytes; common file systems take 255
-
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class Entry(NamedTuple):
@@ -110,7 +109,7 @@ class Manifest:
         key, node = versions.entries[wanted]
         if not isinstance(node, Mapping):
             raise node.place.error(f"version {wanted!r} must be a mapping with 'url'")
-        return _read(model, key, node, self.folder)
+        return read_version(model, key, node, self.folder)
 
     def entries(self, names: Iterable[str] | None = None) -> list[Entry]:
         """Return every version of every model, or those that are named.
@@ -183,7 +182,18 @@ def _versions(model: str, node: Mapping, place: Place) -> Mapping:
     return versions
 
 
-def _read(model: str, key: Scalar, node: Mapping, folder: Path) -> Entry:
+def read_version(model: str, key: Scalar, node: Mapping, folder: Path) -> Entry:
+    """Return what the fields of one version mean.
+
+    Args:
+        model: The name of the model.
+        key: The name of the version.
+        node: Its fields.
+        folder: Where relative ``file://`` URLs start.
+
+    Raises:
+        ValueError: If they are malformed; with file, line and column.
+    """
     url = _text(node, "url")
     if url is None:
         raise key.place.error(f"version {key.text!r} of model {model!r} has no 'url'")
@@ -263,7 +273,7 @@ def _sha256(node: Mapping) -> str | None:
     if value is None:
         return None
     text = value.text.strip()
-    if not _SHA256.fullmatch(text):
+    if not is_sha256(text):
         raise value.place.error(
             f"'sha256' must be 64 hexadecimal digits, as `sha256sum FILE` prints them, "
             f"not {text!r} ({len(text)} characters)"

@@ -65,7 +65,7 @@ class Partial:
 
 
 def key_of_partial(folder: Path) -> str | None:
-    """Return the key of the object for which somebody can go on with `folder`, None if nobody can."""
+    """Return for which object somebody can go on with `folder`, None if nobody can."""
     key, version = _noted(folder / "version.json")
     return key if version is not None and (folder / "body").is_file() else None
 

@@ -28,7 +28,9 @@ def shown(error: Exception) -> Exception:
     reason: object = error
     while isinstance(inner := _inner(reason), Exception):
         reason = inner
-    return requests.RequestException(without_secrets(str(reason)) or type(reason).__name__)
+    said = next(iter(getattr(reason, "args", ())), None)
+    text = said if isinstance(said, str) else str(reason)  # urllib3 adds the error to its text
+    return requests.RequestException(without_secrets(text) or type(reason).__name__)
 
 
 def _inner(error: object) -> object:

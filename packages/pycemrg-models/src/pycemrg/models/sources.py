@@ -1,4 +1,4 @@
-"""Where the bytes of an entry come from: a local file, one that somebody put there, or the network."""
+"""Where the bytes of an entry come from: the disk, a file that somebody put there, the network."""
 
 import logging
 import os

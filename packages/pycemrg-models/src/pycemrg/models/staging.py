@@ -1,6 +1,6 @@
-"""Work in progress in the store, things on their way out, and what killed processes left of both."""
+"""Work in progress, things on their way out, and what killed processes left of both."""
 
-import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,6 +19,8 @@ CACHEDIR_TAG = """\
 Signature: 8a477f597d28d172789f06886806bc55
 # This folder holds downloads that can be fetched again (https://bford.info/cachedir/).
 """
+
+_KEY = re.compile(r"[0-9a-z]{32}")
 
 
 def make_cache(store: Store) -> None:
@@ -74,11 +76,19 @@ def partial_download(store: Store, stage: Path, key: str, *, kept: bool) -> Iter
 
 def discard(store: Store, folder: Path) -> None:
     """Take an object away: it is renamed first, so that nobody sees half of it, then deleted."""
+    trash = to_trash(store, folder)
+    if trash is not None:
+        shutil.rmtree(trash, ignore_errors=True)
+
+
+def to_trash(store: Store, folder: Path) -> Path | None:
+    """Rename a folder to where nobody looks for it; return None if somebody else took it."""
     trash = store.root / "trash" / owned_name()
     trash.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileNotFoundError):  # somebody else took it
-        folder.rename(trash)
-    shutil.rmtree(trash, ignore_errors=True)
+    try:
+        return folder.rename(trash)
+    except FileNotFoundError:
+        return None
 
 
 def sweep(store: Store) -> None:
@@ -122,7 +132,7 @@ def age(folder: Path) -> float:
 def _keep(store: Store, folder: Path) -> None:
     """Put a download that can go on where the next process looks for it."""
     key = key_of_partial(folder)
-    if key is None or os.path.basename(key) != key:  # noqa: PTH119
+    if key is None or not _KEY.fullmatch(key):  # whoever may write here may write a note
         return
     with suppress(OSError):  # no room, or another one is there
         (store.root / "partial").mkdir(exist_ok=True)
