@@ -73,10 +73,13 @@ def get(
     cause: Exception
     try:
         response = session.get(url, headers=headers, stream=True, timeout=timeout)
-    except (OSError, HTTPError, UnicodeError) as error:  # OSError: also for missing certificates
+    except (requests.exceptions.InvalidURL, ValueError) as error:
+        # Not said in its own words, which may quote a part of the address that holds a password.
+        cause = requests.RequestException(
+            f"no address, here or where it leads ({type(error).__name__})"
+        )
+    except (OSError, HTTPError) as error:  # OSError: also for missing certificates
         cause = shown(error)
-    except ValueError:  # its message may quote a part of the address that holds a password
-        cause = requests.RequestException("redirected to what is no address")
     else:
         if response.status_code in accepted:
             return response
