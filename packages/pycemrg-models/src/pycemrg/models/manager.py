@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pycemrg.models.cache import ModelCache
 from pycemrg.models.checksums import HashMismatchError
@@ -10,6 +11,9 @@ from pycemrg.models.local import Verified, plain_file
 from pycemrg.models.manifest import Entry, Manifest
 from pycemrg.models.progress import Report
 from pycemrg.models.store import Store, look_up
+
+if TYPE_CHECKING:
+    from pycemrg.models.sources import Access
 
 
 class ModelManager:
@@ -155,6 +159,38 @@ class ModelManager:
             raise RuntimeError(f"{len(failures)} could not be fetched:\n{listed}") from failures[0]
         return paths
 
+    def export_bundle(
+        self,
+        path: str | os.PathLike[str],
+        names: Iterable[str] | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> list[str]:
+        """Write what a site without internet needs to one file; see `ModelCache.import_bundle`.
+
+        Archives are downloaded again unless they lie in the folder of the cache or in one of
+        ``$PYCEMRG_SEED_DIRS``: the store keeps what they hold, and not them.
+
+        Args:
+            path: The bundle to write, a tar file.
+            names: As for `entries`.
+            overwrite: Whether an existing file may be replaced.
+
+        Returns:
+            What was left out and why, a sentence each: what has no sha256, and local files that
+            are used where they lie.
+
+        Raises:
+            FileExistsError: If `path` exists and `overwrite` is False.
+            KeyError, ValueError: As for `entries`.
+            FileNotFoundError, HashMismatchError, RuntimeError: As for `get_model_path`.
+            OSError: If the bundle cannot be written.
+        """
+        from pycemrg.models.bundle import export_bundle
+
+        entries = self.entries(names)
+        return export_bundle(self._store, entries, path, self._access(), overwrite=overwrite)
+
     def _entry(self, model: str, version: str) -> Entry:
         entry = self._entries.get((model, version))
         if entry is None:
@@ -166,10 +202,13 @@ class ModelManager:
         if found is not None:
             return found
         from pycemrg.models.fetch import fetch  # requests, zipfile and the rest: 0.2 s
+
+        return fetch(self._store, entry, self._access())
+
+    def _access(self) -> "Access":
         from pycemrg.models.sources import Access
 
-        seeds = _folders("PYCEMRG_SEED_DIRS")
-        return fetch(self._store, entry, Access(self.offline, seeds, self.progress))
+        return Access(self.offline, _folders("PYCEMRG_SEED_DIRS"), self.progress)
 
     def _found(self, entry: Entry) -> Path | None:
         if entry.local and entry.archive is None:

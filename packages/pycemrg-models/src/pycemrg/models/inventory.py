@@ -1,0 +1,334 @@
+"""What the store holds, and whether it is as it was stored. Nothing here writes or takes a lock."""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from pycemrg.models.checksums import digest_of
+from pycemrg.models.listing import Listing, Stored, stat_of
+from pycemrg.models.store import DamagedError, Record, Store, read_listing, read_record
+
+MAX_REPLACED = 3  # times that one object is checked because others keep changing it
+YEAR_1, YEAR_9999 = -62_135_596_800, 253_370_764_800  # seconds; datetime knows no others
+
+_KEY = re.compile(r"[0-9a-fup][0-9a-f]{31}")
+
+
+class StoredObject(NamedTuple):
+    """One archive or plain file in the store.
+
+    Attributes:
+        key: The name of its folder.
+        sha256: Of the archive, in hexadecimal.
+        source: Where it came from, without user, password and query.
+        size: Of the archive, in bytes.
+        tree_size: Of what it held, in bytes.
+        files: How many files it held.
+        used: When it was last known to be used, at most a day too early.
+    """
+
+    key: str
+    sha256: str
+    source: str
+    size: int
+    tree_size: int
+    files: int
+    used: datetime
+
+
+class Damage(NamedTuple):
+    """An object that is not as it was stored, or something else in its place.
+
+    Attributes:
+        key: The name of its folder.
+        source: Where it came from, empty if that cannot be known.
+        files: What is missing, differs, cannot be read or was never stored: paths in the tree,
+            ``.`` for the tree itself. Empty if it is not known what should be there.
+        reason: What is wrong.
+        folder: Where it is. It may be deleted: what is asked for is then fetched again.
+    """
+
+    key: str
+    source: str
+    files: list[str]
+    reason: str
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.folder}: {self.reason}"
+
+
+def list_objects(store: Store) -> list[StoredObject]:
+    """Return what the store holds, in the order of the sources.
+
+    What lies there and is no object is passed over; `verify_objects` reports it.
+
+    Raises:
+        RuntimeError: If the store is there and cannot be read.
+    """
+    found = []
+    for folder, _ in _everything(store):
+        try:
+            found.append(_stored(folder))
+        except DamagedError:
+            continue
+    return sorted(found, key=lambda each: (each.source, each.key))
+
+
+def verify_objects(
+    store: Store, *, deep: bool = False, keys: Iterable[str] | None = None
+) -> list[Damage]:
+    """Return what is not as it was stored, in the order of the keys.
+
+    A file is looked at as a look-up does: its size and time of change decide, and if they are not
+    the stored ones its sha256. An object that goes away meanwhile is no damage.
+
+    Args:
+        store: Where to look.
+        deep: Whether to sum up every file, and to report also what was never stored: a program
+            that loads a whole folder may load that.
+        keys: The objects to look at, all if it is None. One that is not there is no damage.
+
+    Raises:
+        RuntimeError: If the store is there and cannot be read.
+    """
+    if keys is None:
+        places: Iterable[tuple[str, str]] = _everything(store)
+    else:
+        places = [(f"{store.root}/objects/{key[:2]}/{key}", "") for key in sorted(set(keys))]
+    checked = (_checked(folder, barred, deep) for folder, barred in places)
+    return [damage for damage in checked if damage is not None]
+
+
+def _everything(store: Store) -> Iterator[tuple[str, str]]:
+    """Yield the path of all that lies where objects do, and why it cannot be looked into."""
+    root = f"{store.root}/objects"
+    try:
+        groups = sorted(os.listdir(root))  # noqa: PTH208 - ten thousand of them
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RuntimeError(f"cannot read the store {root}: {error.strerror}") from error
+    for group in groups:
+        try:
+            names = sorted(os.listdir(f"{root}/{group}"))  # noqa: PTH208
+        except OSError as error:
+            yield f"{root}/{group}", f"cannot be read: {error.strerror}"
+        else:
+            yield from ((f"{root}/{group}/{name}", "") for name in names)
+
+
+def _stored(folder: str) -> StoredObject:
+    record, used = _record(folder)
+    listing = record.listing if record.whole else _listing(folder)
+    return StoredObject(
+        os.path.basename(folder),  # noqa: PTH119
+        record.sha256,
+        record.url,
+        record.size,
+        sum(file.size for file in listing.files.values()),
+        len(listing.files),
+        datetime.fromtimestamp(min(max(used, YEAR_1), YEAR_9999), UTC),
+    )
+
+
+def _record(folder: str) -> tuple[Record, float]:
+    """Return the marker of an object after a look at each value, for anything may lie there.
+
+    Raises:
+        DamagedError: If it is no marker of ours; the message says why.
+    """
+    _refuse_what_is_no_object(folder)
+    _refuse_what_is_no_file(folder, "entry.json")
+    try:
+        record, used = read_record(folder)
+    except DamagedError as error:
+        raise _unreadable("entry.json", error) from error
+    if not (
+        isinstance(record.sha256, str)
+        and isinstance(record.url, str)
+        and isinstance(record.size, int)
+        and all(isinstance(target, str) for target in record.targets)
+        and _is_sound(record.listing)
+    ):
+        raise _unreadable("entry.json")
+    return record, used
+
+
+def _listing(folder: str) -> Listing:
+    _refuse_what_is_no_file(folder, "files.json")
+    try:
+        listing = read_listing(folder)
+    except DamagedError as error:
+        raise _unreadable("files.json", error) from error
+    if not _is_sound(listing):
+        raise _unreadable("files.json")
+    return listing
+
+
+def _is_sound(listing: Listing) -> bool:
+    return all(
+        isinstance(file.size, int)
+        and isinstance(file.mtime_ns, int)
+        and isinstance(file.sha256, str)
+        for file in listing.files.values()
+    )
+
+
+def _refuse_what_is_no_object(folder: str) -> None:
+    parent, key = folder.split("/")[-2:]
+    try:
+        is_folder = stat.S_ISDIR(os.lstat(folder).st_mode)
+    except OSError as error:
+        raise DamagedError(f"cannot be read: {error.strerror}") from error
+    if not is_folder:
+        raise DamagedError("is not a folder, so the store did not put it there")
+    if not _KEY.fullmatch(key) or key[:2] != parent:
+        raise DamagedError("is not named as an object, so the store did not put it there")
+
+
+def _refuse_what_is_no_file(folder: str, name: str) -> None:
+    """Refuse a pipe or device, from which one would read forever."""
+    try:
+        is_file = stat.S_ISREG(os.stat(f"{folder}/{name}").st_mode)  # noqa: PTH116
+    except OSError as error:
+        raise _unreadable(name, error) from error
+    if not is_file:
+        raise DamagedError(f"{name} is no file")
+
+
+def _unreadable(name: str, error: BaseException | None = None) -> DamagedError:
+    reason = error.__cause__ if isinstance(error, DamagedError) else error
+    if isinstance(reason, FileNotFoundError):
+        return DamagedError(f"{name} is missing")
+    if isinstance(reason, OSError):
+        return DamagedError(f"{name} cannot be read: {reason.strerror}")
+    return DamagedError(f"{name} is not as the store writes it")
+
+
+def _checked(folder: str, barred: str, deep: bool) -> Damage | None:
+    """Check one object; what looks damaged while others change it is checked again."""
+    damage = None
+    for _ in range(MAX_REPLACED):
+        before = _state(folder)
+        damage = _damage(folder, barred, deep)
+        after = _state(folder)
+        if damage is None or after is None:
+            return None
+        if after == before:
+            break
+    return damage
+
+
+def _state(folder: str) -> tuple[int, ...] | None:
+    """Return what changes when another folder takes this place, None if there is nothing."""
+    try:
+        found = os.lstat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _damage(folder: str, barred: str, deep: bool) -> Damage | None:
+    key, source = os.path.basename(folder), ""  # noqa: PTH119
+    faults: dict[str, list[str]] = {}
+    try:
+        if barred:
+            raise DamagedError(barred)
+        record, _ = _record(folder)
+        source = record.url
+        listing = _listing(folder)
+        _refuse_what_does_not_fit(key, record, listing)
+        for name, fault in _faults(f"{folder}/tree", listing, deep):
+            faults.setdefault(fault, []).append(name)
+    except DamagedError as error:
+        return Damage(key, source, [], str(error), Path(folder))
+    if not faults:
+        return None
+    names = [name for names in faults.values() for name in names]
+    reason = ", ".join(f"{len(names):,} {fault}" for fault, names in faults.items())
+    return Damage(key, source, names, reason, Path(folder))
+
+
+def _refuse_what_does_not_fit(key: str, record: Record, listing: Listing) -> None:
+    """Refuse a marker that would lead a look-up to other files than those that were stored."""
+    if key[0] not in "up" and not record.sha256.startswith(key):
+        raise DamagedError("the folder and entry.json do not have the same sha256")
+    known = record.listing
+    if record.whole:
+        fits = known.files.keys() == listing.files.keys() and known[1:] == listing[1:]
+    else:
+        fits = all(listing.locate(name) == place for name, place in record.targets.items())
+    if not fits:
+        raise DamagedError("entry.json and files.json do not say the same")
+
+
+def _faults(tree: str, listing: Listing, deep: bool) -> Iterator[tuple[str, str]]:
+    """Yield what is not as the listing says, and in which way."""
+    if os.path.islink(tree) or not os.path.isdir(tree):  # noqa: PTH112, PTH114
+        yield ".", "missing"
+        return
+    for name in listing.paths() if deep else listing.changed(tree):
+        try:
+            fault = _fault(f"{tree}/{name}", name, listing)
+        except OSError:
+            fault = "unreadable"
+        if fault:
+            yield name, fault
+    if deep:
+        yield from _strays(tree, listing)
+
+
+def _fault(path: str, name: str, listing: Listing) -> str:
+    if not os.path.lexists(path):
+        return "missing"
+    if name in listing.links:
+        same = os.path.islink(path) and os.readlink(path) == listing.links[name]  # noqa: PTH114, PTH115
+    elif name in listing.files:
+        same = _is_same(path, listing.files[name])
+    else:
+        same = os.path.isdir(path)  # noqa: PTH112
+    return "" if same else "changed"
+
+
+def _is_same(path: str, file: Stored) -> bool:
+    now = stat_of(path)
+    if now is None or now[0] != file.size:
+        return False
+    return digest_of(path).sha256 == file.sha256
+
+
+def _strays(tree: str, listing: Listing) -> Iterator[tuple[str, str]]:
+    """Yield what lies in the tree and was never stored; of a folder, not what is in it."""
+    stored = {*listing.files, *listing.links}
+    folders = _folders(listing)
+    left = [""]
+    while left:
+        folder = left.pop()
+        try:
+            with os.scandir(f"{tree}/{folder}") as found:
+                inside = sorted((f"{folder}{item.name}", item) for item in found)
+        except OSError:
+            yield folder.rstrip("/") or ".", "unreadable"
+            continue
+        for name, item in inside:
+            if name in folders and item.is_dir(follow_symlinks=False):
+                left.append(f"{name}/")
+            elif name not in stored:
+                yield name, "never stored"
+
+
+def _folders(listing: Listing) -> set[str]:
+    folders = set(listing.folders)
+    for name in listing.paths():
+        parent = name.rpartition("/")[0]
+        while parent and parent not in folders:
+            folders.add(parent)
+            parent = parent.rpartition("/")[0]
+    return folders
