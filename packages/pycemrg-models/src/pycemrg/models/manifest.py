@@ -74,6 +74,10 @@ class Manifest:
     Args:
         path: The YAML file.
 
+    Attributes:
+        root: What it says, as it is written.
+        folder: Where relative ``file://`` URLs start.
+
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not YAML, not a mapping or has a key twice. An entry that is
@@ -82,13 +86,13 @@ class Manifest:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._root = manifests.load(path)
+        self.root = manifests.load(path)
         self._source = os.fspath(path)
         self.folder = Path(path).absolute().parent
 
     def models(self) -> list[str]:
         """Return the names of all models, in the order of the file."""
-        return [key.text for key, value in self._root if isinstance(value, Mapping)]
+        return [key.text for key, value in self.root if isinstance(value, Mapping)]
 
     def entry(self, model: str, version: str = "default") -> Entry:
         """Return what the manifest says about one version of a model.
@@ -97,7 +101,7 @@ class Manifest:
             KeyError: If there is no such model or version; the message lists what there is.
             ValueError: If the entry is malformed; with file, line and column.
         """
-        found = self._root.entries.get(model)
+        found = self.root.entries.get(model)
         if found is None:
             raise KeyError(_unknown(self._source, "model", model, self.models()))
         body = _model(found)
@@ -125,13 +129,13 @@ class Manifest:
             return [self.entry(*self._split_name(name)) for name in names]
         return [
             self.entry(found.key.text, version)
-            for found in self._root
+            for found in self.root
             for version in _versions(found.key.text, _model(found), found.key.place).entries
         ]
 
     def _split_name(self, name: str) -> tuple[str, str]:
         model, at, version = name.rpartition("@")
-        return (model, version) if at and name not in self._root.entries else (name, "default")
+        return (model, version) if at and name not in self.root.entries else (name, "default")
 
 
 def public_url(url: str) -> str:
