@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pycemrg.models.store import Store
 
 if TYPE_CHECKING:
+    from pycemrg.models.inventory import Damage, StoredObject
     from pycemrg.models.pruning import Pruned
 
 DEFAULT_CACHE = "~/.cache/pycemrg"
@@ -24,6 +25,34 @@ class ModelCache:
         chosen = cache_dir or os.environ.get("PYCEMRG_CACHE_DIR") or DEFAULT_CACHE
         self.cache_dir = Path(chosen).expanduser().absolute()
         self.store = Store(self.cache_dir)
+
+    def list_objects(self) -> "list[StoredObject]":
+        """Return what is stored, in the order of the addresses it came from.
+
+        Raises:
+            RuntimeError: If the cache is there and cannot be read.
+        """
+        from pycemrg.models.inventory import list_objects
+
+        return list_objects(self.store)
+
+    def verify(self, *, deep: bool = False) -> "list[Damage]":
+        """Return what is not as it was stored; change nothing.
+
+        Each damage names a folder. Once that is deleted, the next call that asks for it fetches
+        it again; damage that shows in size or time of change heals without.
+
+        Args:
+            deep: Whether to read every file and compare its sha256, and to report also files that
+                were never stored. Else size and time of change decide, and the sha256 only where
+                they differ.
+
+        Raises:
+            RuntimeError: If the cache is there and cannot be read.
+        """
+        from pycemrg.models.inventory import verify_objects
+
+        return verify_objects(self.store, deep=deep)
 
     def prune(self, *, older_than: float = 30.0, dry_run: bool = False) -> "Pruned":
         """Delete what nobody has used for long, and what processes that were killed left.

@@ -4,13 +4,15 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from pycemrg.models.checksums import digest_of
 from pycemrg.models.listing import Listing, Stored, stat_of
-from pycemrg.models.store import DamagedError, Record, Store, read_listing, read_record
+from pycemrg.models.manifest import Entry
+from pycemrg.models.store import DamagedError, Record, Store, key_of, read_listing, read_record
 
 MAX_REPLACED = 3  # times that one object is checked because others keep changing it
 YEAR_1, YEAR_9999 = -62_135_596_800, 253_370_764_800  # seconds; datetime knows no others
@@ -102,6 +104,20 @@ def verify_objects(
         places = [(f"{store.root}/objects/{key[:2]}/{key}", "") for key in sorted(set(keys))]
     checked = (_checked(folder, barred, deep) for folder, barred in places)
     return [damage for damage in checked if damage is not None]
+
+
+def keys_of(entries: Iterable[Entry]) -> list[str]:
+    """Return the keys under which a store may hold what some entries ask for.
+
+    A local file that is used where it lies has none, nor has an archive without sha256 that is not
+    there, for its key tells its size and time of change.
+    """
+    keys = []
+    for entry in entries:
+        if not entry.local or entry.archive is not None:
+            with suppress(OSError, RuntimeError):
+                keys.append(key_of(entry))
+    return keys
 
 
 def _everything(store: Store) -> Iterator[tuple[str, str]]:
