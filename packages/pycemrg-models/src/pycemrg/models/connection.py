@@ -73,7 +73,7 @@ def get(
     cause: Exception
     try:
         response = session.get(url, headers=headers, stream=True, timeout=timeout)
-    except (requests.exceptions.InvalidURL, ValueError) as error:
+    except ValueError as error:  # such as requests.exceptions.InvalidURL
         # Not said in its own words, which may quote a part of the address that holds a password.
         cause = requests.RequestException(
             f"no address, here or where it leads ({type(error).__name__})"
