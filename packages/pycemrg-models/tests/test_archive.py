@@ -13,8 +13,8 @@ import zipfile
 
 import pytest
 
-from pycemrg.models import archive as archives
-from pycemrg.models import members
+from pycemrg.models import members, tar_archive, zip_archive
+from pycemrg.models import tree as trees
 from pycemrg.models.archive import extract
 
 
@@ -297,14 +297,14 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(unpack, kind, monkeypatch):
 
 
 def test_headers_without_end_are_refused(unpack, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_HEADERS", 1 << 20)
+    monkeypatch.setattr(tar_archive, "MAX_HEADERS", 1 << 20)
     many = tar_with(*((tar_member(str(number)), b"") for number in range(3_000)))
     with pytest.raises(RuntimeError, match=r"a\.tar: inflates to more than 1,048,576 bytes"):
         unpack(gzip.compress(many), "tar")
 
 
 def test_zeros_behind_the_end_are_not_read_without_end(unpack, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_HEADERS", 1 << 20)
+    monkeypatch.setattr(tar_archive, "MAX_HEADERS", 1 << 20)
     content = tar_with((tar_member("a"), b"x" * (1 << 20)))
     assert list(unpack(content, "tar").files) == ["a"]
     with pytest.raises(RuntimeError, match=r"a\.tar: inflates to more than 2,097,152 bytes"):
@@ -332,29 +332,58 @@ def test_too_many_members_are_refused(unpack, kind, monkeypatch):
         unpack(content, kind)
 
 
-def test_a_huge_zip_directory_is_refused_before_it_is_read(unpack, monkeypatch):
+def test_a_huge_zip_directory_is_refused_before_it_is_read(unpack):
     content = bytearray(zip_with(("a", b"x")))
     end = content.rindex(b"PK\x05\x06")
     struct.pack_into("<I", content, end + 12, 0xF0000000)
-
-    def read(*_):
-        raise AssertionError("the directory was read")
-
-    monkeypatch.setattr(archives.zipfile, "ZipFile", read)
+    # As many bytes before the first one, or zipfile says at once that the record cannot be true.
+    padded = Padded(0xF0000000, bytes(content))
     with pytest.raises(RuntimeError, match="a directory of 4,026,531,840 bytes"):
-        unpack(bytes(content), "zip")
+        extract(padded, "zip", unpack.tree, "a.zip")
+    assert padded.most < 1 << 20
 
 
-def test_the_member_count_of_a_zip64_is_read(unpack, monkeypatch):
-    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 5)  # 65,535 in earnest
-    content = zip_with(*((str(number), b"") for number in range(20)))
+class Padded(io.RawIOBase):
+    """A file with zeros before its content, which remembers the most that was read at once."""
+
+    def __init__(self, zeros, content):
+        self.zeros, self.content, self.at, self.most = zeros, content, 0, 0
+
+    def seekable(self):
+        return True
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.zeros + len(self.content)}
+        self.at = base[whence] + offset
+        return self.at
+
+    def tell(self):
+        return self.at
+
+    def read(self, size=-1):
+        whole = self.zeros + len(self.content)
+        end = whole if size < 0 else min(self.at + size, whole)
+        self.most = max(self.most, end - self.at)
+        assert self.most < 1 << 20, "read at once"
+        content = self.content[max(0, self.at - self.zeros) : end - self.zeros]
+        data = bytes(end - self.at - len(content)) + content
+        self.at = end
+        return data
+
+
+@pytest.mark.parametrize("record", ["zip", "zip64"])
+def test_members_are_counted_whatever_the_archive_claims(unpack, monkeypatch, record):
+    monkeypatch.setattr(members, "MAX_MEMBERS", 19)
+    monkeypatch.setattr(zip_archive.Members, "add", None)
+    if record == "zip64":
+        monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 5)  # 65,535 in earnest
+    content = bytearray(zip_with(*((str(number), b"") for number in range(20))))
     end = content.rindex(b"PK\x05\x06")
-    assert content[end - 76 : end - 72] == b"PK\x06\x06"
-    content = bytearray(content)
-    content[end + 8 : end + 12] = b"\xff" * 4
-    struct.pack_into("<Q", content, end - 76 + 32, 200_000)
-    monkeypatch.setattr(archives.zipfile, "ZipFile", None)
-    with pytest.raises(RuntimeError, match="more than 100,000 members"):
+    struct.pack_into("<HH", content, end + 8, 1, 1)
+    if record == "zip64":
+        assert content[end - 76 : end - 72] == b"PK\x06\x06"
+        struct.pack_into("<QQ", content, end - 76 + 24, 1, 1)
+    with pytest.raises(RuntimeError, match=r"a\.zip: more than 19 members"):
         unpack(bytes(content), "zip")
 
 
@@ -468,21 +497,21 @@ def test_a_large_zip_is_the_same_however_many_processors_unpack_it(
 def test_members_of_a_large_zip_are_unpacked_side_by_side(unpack, monkeypatch, cpus, expected):
     monkeypatch.setattr(os, "cpu_count", lambda: cpus)
     meeting = threading.Barrier(expected)
-    really_digest, threads = archives.digest, set()
+    really_write, threads = trees.Tree.write, set()
 
-    def digest(source, write):
+    def write(*arguments, **settings):
         threads.add(threading.get_ident())
         meeting.wait(30)  # breaks unless that many are here at once
-        return really_digest(source, write)
+        really_write(*arguments, **settings)
 
-    monkeypatch.setattr(archives, "digest", digest)
+    monkeypatch.setattr(trees.Tree, "write", write)
     unpack(large_zip()[1], "zip")
     assert len(threads) == expected
 
 
 def test_a_small_zip_is_unpacked_without_threads(unpack, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    monkeypatch.setattr(archives, "work_off", None)
+    monkeypatch.setattr(zip_archive, "work_off", None)
     assert list(unpack(zip_with(("a", b"x"), ("b", b"y")), "zip").files) == ["a", "b"]
 
 
@@ -507,21 +536,26 @@ def test_a_damaged_member_of_a_large_zip_is_named_and_ends_the_others(unpack, mo
 
 def test_a_full_disk_ends_all_threads(unpack, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    both, begun = threading.Barrier(2), []
+    both, begun, ended = threading.Barrier(2), [], []
 
-    def digest(source, write):
-        begun.append(source)
+    def write(tree, path, pieces, *_, **__):
+        begun.append(path)
         both.wait(30)
-        if source is begun[0]:
+        if path == begun[0]:
             raise OSError(28, "No space left on device")
-        while source._source.read(1) or not source._stop.is_set():  # until it is told to end
-            pass
-        return source.read(1)
+        try:
+            while True:  # until it is told to end
+                next(pieces, None)
+        finally:
+            ended.append(path)
 
-    monkeypatch.setattr(archives, "digest", digest)
+    endless = itertools.repeat(b"x")
+    monkeypatch.setattr(zip_archive, "pieces", lambda *_: endless)
+    monkeypatch.setattr(trees.Tree, "write", write)
     with pytest.raises(OSError, match="No space left"):
         unpack(large_zip()[1], "zip")
     assert len(begun) == 2
+    assert ended == begun[1:]
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
@@ -535,7 +569,7 @@ def test_a_full_disk_is_told_apart_from_a_damaged_archive(unpack, kind, monkeypa
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archives, "digest", full)
+    monkeypatch.setattr(os, "write", full)
     content = zip_with(("a", b"x")) if kind == "zip" else tar_with((tar_member("a"), b"x"))
     with pytest.raises(OSError, match="No space left") as caught:
         unpack(content, kind)

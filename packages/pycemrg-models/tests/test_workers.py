@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from pycemrg.models.workers import StoppableReader, StoppedError, work_off
+from pycemrg.models.workers import ReportError, StoppedError, Tally, until, work_off
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +37,37 @@ def test_the_first_error_ends_the_others_and_is_raised():
     assert sorted(begun) == [0, 1]
 
 
-def test_a_reader_ends_when_it_is_told_to(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
+def test_what_is_read_ends_when_somebody_wants_it_to():
     stop = threading.Event()
-    with (tmp_path / "a").open("rb") as file:
-        reader = StoppableReader(file, stop)
-        assert reader.read(2) == b"ab"
-        stop.set()
-        with pytest.raises(StoppedError):
-            reader.read(1)
+    pieces = until(stop, iter("abc"))
+    assert next(pieces) == "a"
+    stop.set()
+    with pytest.raises(StoppedError):
+        next(pieces)
+
+
+def test_what_is_read_is_the_same_while_nobody_does():
+    assert list(until(threading.Event(), "abc")) == ["a", "b", "c"]
+
+
+def test_a_tally_counts_what_all_threads_add_and_reports_one_at_a_time():
+    calls, busy = [], threading.Lock()
+
+    def report(done, total):
+        assert busy.acquire(blocking=False), "two calls at once"
+        calls.append((done, total))
+        busy.release()
+
+    tally = Tally(report)
+    tally.expect(3_000)
+    work_off(range(1_000), lambda *_: tally.add(3))
+    assert calls == [(done, 3_000) for done in range(0, 3_001, 3)]
+
+
+def test_a_tally_tells_an_error_of_its_receiver_from_other_errors():
+    def report(*_):
+        raise ValueError("of the receiver")
+
+    with pytest.raises(ReportError, match="of the receiver") as caught:
+        Tally(report).expect(1)
+    assert isinstance(caught.value.original, ValueError)

@@ -3,15 +3,14 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
-
-from pycemrg.models.checksums import Readable
 
 MAX_WORKERS = 4
 
 Job = TypeVar("Job")
+Piece = TypeVar("Piece")
 Report = Callable[[int, int | None], object]  # bytes done, bytes in all
 
 
@@ -25,29 +24,6 @@ class ReportError(Exception):
     def __init__(self, original: Exception) -> None:
         super().__init__(str(original))
         self.original = original
-
-
-class StoppableReader:
-    """Reads `source` until `stop` is set.
-
-    Args:
-        source: What to read.
-        stop: Set by whoever wants an end.
-    """
-
-    def __init__(self, source: Readable, stop: threading.Event) -> None:
-        self._source = source
-        self._stop = stop
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes.
-
-        Raises:
-            StoppedError: If `stop` is set.
-        """
-        if self._stop.is_set():
-            raise StoppedError
-        return self._source.read(size)
 
 
 class Tally:
@@ -89,6 +65,18 @@ class Tally:
                 self._report(self._done, self._total)
             except Exception as error:
                 raise ReportError(error) from error
+
+
+def until(stop: threading.Event, pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield `pieces` until somebody wants an end.
+
+    Raises:
+        StoppedError: If `stop` is set.
+    """
+    for piece in pieces:
+        if stop.is_set():
+            raise StoppedError
+        yield piece
 
 
 def work_off(jobs: Iterable[Job], work: Callable[[Job, threading.Event], None]) -> None:

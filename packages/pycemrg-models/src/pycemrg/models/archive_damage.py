@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 
-class DamagedError(Exception):
-    """A part of an archive is damaged; the message says which."""
+class DamagedMemberError(Exception):
+    """A member is damaged; the message says which."""
 
 
 _DAMAGE = (
-    DamagedError,
+    DamagedMemberError,
     zipfile.BadZipFile,
     tarfile.TarError,
     lzma.LZMAError,
@@ -48,14 +48,14 @@ def naming(member: str) -> Iterator[None]:
     """Say which member it was if the block finds damage.
 
     Raises:
-        DamagedError: If it does.
+        DamagedMemberError: If it does.
     """
     try:
         yield
     except Exception as error:
-        if isinstance(error, DamagedError) or not is_damage(error):
+        if isinstance(error, DamagedMemberError) or not is_damage(error):
             raise
-        raise DamagedError(f"{member!r}: {error or type(error).__name__}") from error
+        raise DamagedMemberError(f"{member!r}: {error or type(error).__name__}") from error
 
 
 def looks(source: BinaryIO) -> str:

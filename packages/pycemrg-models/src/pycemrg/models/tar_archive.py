@@ -1,0 +1,90 @@
+"""Safe extraction of tar archives, compressed or not."""
+
+import bz2
+import gzip
+import lzma
+import tarfile
+from functools import partial
+from typing import Any, BinaryIO
+
+from pycemrg.models.archive_damage import naming
+from pycemrg.models.checksums import CHUNK
+from pycemrg.models.inflated import Inflated
+from pycemrg.models.tree import PIECE, Tree
+
+MAX_HEADERS = 1 << 28  # bytes of a tar beside the content of its files
+
+
+def unpack_tar(source: BinaryIO, tree: Tree) -> None:
+    """Unpack a tar archive with whatever compression its first bytes say.
+
+    Raises:
+        RuntimeError: If a member is refused.
+        OSError: If the tree cannot be written.
+        Exception: If `is_damage` says so, the archive is damaged.
+    """
+    tree.tally.expect(None)
+    stream: Any = Inflated(_decompressed(source), MAX_HEADERS, tree.members.archive)
+    with tarfile.open(fileobj=stream, mode="r:", encoding="utf-8") as archive:
+        for member in archive:
+            _unpack_member(archive, member, stream, tree)
+        # tarfile takes a damaged header for the end; the end is a block of zeros.
+        if stream.last != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it breaks off without the block that ends it")
+    while stream.read(CHUNK):
+        pass  # gzip compares its checksum at the very end
+
+
+def _decompressed(source: BinaryIO) -> Any:
+    source.seek(0)
+    start = source.read(6)
+    source.seek(0)
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=source)
+    if start.startswith(b"BZh"):
+        return bz2.BZ2File(source)
+    if start == b"\xfd7zXZ\x00":
+        return lzma.LZMAFile(source)
+    return source
+
+
+def _unpack_member(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, stream: Inflated, tree: Tree
+) -> None:
+    name, members = member.name, tree.members
+    members.path(name)  # before data_filter, which would strip a leading slash
+    _ask_data_filter(member, tree)
+    if member.issym():
+        members.add_link(name, member.linkname)
+    elif member.islnk():
+        path = members.add(name, "file", 0)
+        tree.hard_link(path, members.path(member.linkname))
+    elif member.isdir():
+        tree.make_folder(members.add(name, "folder"))
+    else:
+        path = members.add(name, "file", member.size)
+        stream.allow(member.size)
+        with naming(name):
+            _write(archive, member, path, tree)
+
+
+def _ask_data_filter(member: tarfile.TarInfo, tree: Tree) -> None:
+    """Let Python's own filter have a say where there is one: from CPython 3.11.4.
+
+    What it refuses, `Members` refuses as well; two that look see more than one.
+    """
+    if not hasattr(tarfile, "data_filter"):
+        return
+    try:
+        tarfile.data_filter(member, str(tree.folder))
+    except tarfile.FilterError as error:
+        tree.members.refuse(member.name, str(error))
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, tree: Tree) -> None:
+    content = archive.extractfile(member)
+    if content is None:
+        tree.members.refuse(member.name, "neither file, folder nor link")
+    pieces = iter(partial(content.read, PIECE), b"")
+    executable = bool(member.mode & 0o100)
+    tree.write(path, pieces, member.size, executable=executable, mtime=member.mtime)
