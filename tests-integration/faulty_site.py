@@ -1,18 +1,23 @@
-"""A web site on this machine that serves files well, or goes wrong in the way that is asked for."""
+"""A web site on this machine that serves files well, or goes wrong in the way that is asked for.
+
+And what tests of models on it share: manifests, a look into a cache, folders of others.
+"""
 
 import gzip
 import http.server
 import json
 import os
 import re
+import shutil
 import socket
 import socketserver
 import struct
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -329,3 +334,24 @@ def left_over(cache: Path) -> list[str]:
     places = {"staging", "trash", "partial"}
     found = [path.relative_to(store) for path in store.rglob("*")]
     return [path.as_posix() for path in found if path.parts[0] in places and len(path.parts) > 1]
+
+
+@contextmanager
+def folder_for_all() -> Iterator[Path]:
+    """Make a folder that every user may look into, outside of the private ones of pytest."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    unlock(folder)
+    shutil.rmtree(folder)
+
+
+def lock_up(folder: Path) -> None:
+    """Take away the right to write in `folder`; root ignores that."""
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+def unlock(folder: Path) -> None:
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755)

@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -25,13 +24,16 @@ from faulty_site import (
     alone,
     chunked,
     files_in,
+    folder_for_all,
     gzipped,
     left_over,
+    lock_up,
     raw,
     redirect,
     reset,
     stall,
     status,
+    unlock,
     until_closed,
     write_manifest,
 )
@@ -739,19 +741,8 @@ except RuntimeError as error:
 
 @pytest.fixture
 def public_folder():
-    """A folder that every user may look into, in which nobody may write once it is locked."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    for path in [folder, *folder.rglob("*")]:
-        if not path.is_symlink():
-            path.chmod(0o755)
-    shutil.rmtree(folder)
-
-
-def lock_up(folder):
-    for path in [folder, *folder.rglob("*")]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
+    with folder_for_all() as folder:
+        yield folder
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs permissions of POSIX")
@@ -786,6 +777,5 @@ def test_a_cache_that_may_only_be_read_serves_what_is_right_in_it(
     else:
         assert done.stdout.startswith("RuntimeError ")
         assert str(cache) in done.stdout
-    for folder in [public_folder, *public_folder.rglob("*")]:
-        folder.chmod(0o755)
+    unlock(public_folder)
     assert model.is_at(ModelManager(manifest, cache).get_model_path("seg"))

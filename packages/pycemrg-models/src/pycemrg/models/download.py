@@ -92,7 +92,9 @@ class _Body:
     def __init__(self, partial: Partial, url: str, tell: Meter | None) -> None:
         self.partial = partial
         self.url = url
-        self.size = partial.size
+        # What another address gave stays until this one gives something: it may be dead.
+        ours = partial.version is not None and partial.version.url == url
+        self.size = partial.size if ours else 0
         self.resumed = False
         self.encoding = ""
         self.served_by = url
@@ -100,8 +102,6 @@ class _Body:
         self._total: int | None = None
         self._hash = hashlib.sha256()
         self._hashed = 0
-        if partial.version is None or partial.version.url != url:
-            self.begin(None)
 
     @property
     def is_complete(self) -> bool:

@@ -173,15 +173,22 @@ def _downloaded(
     with partial_download(store, stage, key, kept=kept) as partial:
         source, resumed = _received(entry, url, partial, report)
     try:
-        _verify(entry, source, public_url(url), ". Nothing was kept")
+        _verify_download(entry, source, url, partial)
     except HashMismatchError:
         if not resumed:
             raise
         logger.warning("%s: what came in two parts does not fit; beginning again", entry.title)
-        partial.begin(None)
         source, _ = _received(entry, url, partial, report)
-        _verify(entry, source, public_url(url), ". Nothing was kept")
+        _verify_download(entry, source, url, partial)
     return source
+
+
+def _verify_download(entry: Entry, source: Source, url: str, partial: "Partial") -> None:
+    try:
+        _verify(entry, source, public_url(url), ". Nothing was kept")
+    except HashMismatchError:
+        partial.begin(None)  # a mirror that is dead would keep it for whoever tries next
+        raise
 
 
 def _received(
