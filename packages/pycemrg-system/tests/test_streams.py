@@ -66,7 +66,7 @@ def test_a_capture_without_limit_keeps_everything() -> None:
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 def test_a_limited_capture_keeps_head_and_tail(size: int) -> None:
     data = b"".join(b"%05d\n" % number for number in range(1000))
-    capture = Capture(limit=60)
+    capture = Capture(60, 60)
     for start in range(0, len(data), size):
         capture.write(data[start : start + size])
     text = capture.text()
@@ -78,19 +78,19 @@ def test_a_limited_capture_keeps_head_and_tail(size: int) -> None:
 
 @pytest.mark.parametrize("length", [0, 59, 60, 61, 119, 120])
 def test_a_limited_capture_marks_nothing_when_nothing_is_missing(length: int) -> None:
-    capture = Capture(limit=60)
+    capture = Capture(60, 60)
     capture.write(b"x" * length)
     assert capture.text() == "x" * length
 
 
 def test_a_cut_never_goes_through_a_character() -> None:
-    capture = Capture(limit=4)
+    capture = Capture(4, 4)
     capture.write("ab€€€€cd".encode())  # € is three bytes: ab| 12 bytes |cd
     assert capture.text() == "ab\n[... 12 bytes left out ...]\ncd"
 
 
 def test_a_capture_is_bounded_while_it_grows() -> None:
-    capture = Capture(limit=1000)
+    capture = Capture(1000, 1000)
     for _ in range(1000):
         capture.write(b"x" * 1000)
         assert len(capture._head) + len(capture._tail) <= 4000

@@ -16,10 +16,13 @@ class CommandExecutionError(RuntimeError):
         returncode: The exit code; negative is the number of the signal that ended the command, 127
             a program that was not found, 126 one that could not be started.
         stdout: What the command wrote to its standard output.
-        stderr: What it wrote to its standard error; of more than 16 MiB the first and last 8.
+        stderr: What it wrote to its standard error; of more than 8 MiB the first 7 and the last.
         cmd: The command, one item an argument.
         cwd: The folder it ran in, None for the folder of this process.
         duration: How long it ran, in seconds.
+
+    Attributes:
+        record: The folder with its logs and ``result.json``, None without `log_dir`.
 
     Example:
         >>> error = CommandExecutionError("meshtool failed", 1, "", "no such mesh: heart.pts")
@@ -47,6 +50,7 @@ class CommandExecutionError(RuntimeError):
         self.cmd = tuple(cmd)
         self.cwd = cwd
         self.duration = duration
+        self.record: Path | None = None
 
     def __str__(self) -> str:
         # Beside an OSError the text would otherwise be made of errno and filename.

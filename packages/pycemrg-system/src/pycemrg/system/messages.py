@@ -122,7 +122,7 @@ def not_started(order: Order, error: OSError) -> CommandExecutionError:
         found, where = shutil.which(program, os.F_OK, path), f"on the PATH of the command: {path}"
     else:
         place = Path(order.cwd or "", program).absolute()
-        found, where = str(place) if place.exists() else None, f"at {place}"
+        found, where = str(place) if _exists(place) else None, f"at {place}"
     if found is None:
         text = f"there is no program {program!r} {where}{_hint_at_blanks(program)}"
         return CommandNotFoundError(text, cmd=order.argv, cwd=order.cwd)
@@ -131,6 +131,13 @@ def not_started(order: Order, error: OSError) -> CommandExecutionError:
         return CommandNotFoundError(text, cmd=order.argv, cwd=order.cwd)
     text = f"{found} could not be started: {_reason(found, order.cwd, error)}"
     return CommandExecutionError(text, 126, "", "", cmd=order.argv, cwd=order.cwd)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _hint_at_blanks(program: str) -> str:

@@ -13,8 +13,8 @@ class CommandResult:
         cmd: The command, one item an argument.
         cwd: The folder it ran in, None for the folder of this process.
         returncode: Its exit code, negative for a signal; not 0 only if `ignore_errors` excused it.
-        stdout: All that it wrote to its standard output.
-        stderr: What it wrote to its standard error; of more than 16 MiB the first and last 8.
+        stdout: What it wrote to its standard output: all, unless it was to be limited.
+        stderr: What it wrote to its standard error; of more than 8 MiB the first 7 and the last.
         started: When it started, in UTC.
         duration: How long it ran, in seconds.
         peak_memory: The largest resident size, in bytes, of the command or one of the processes it
@@ -22,6 +22,7 @@ class CommandResult:
             process, which Linux takes over into each child.
         cpu_time: The seconds of CPU time that these took; None if the system does not say.
         outputs: The expected outputs, as absolute paths.
+        record: The folder with its logs and ``result.json``, None without `log_dir`.
     """
 
     cmd: tuple[str, ...]
@@ -34,3 +35,4 @@ class CommandResult:
     peak_memory: int | None = None
     cpu_time: float | None = None
     outputs: tuple[Path, ...] = ()
+    record: Path | None = None

@@ -10,6 +10,7 @@ from pycemrg.system import messages, process
 from pycemrg.system.arguments import Order, doubtful_arguments
 from pycemrg.system.errors import CommandExecutionError, CommandNotFoundError, CommandTimeoutError
 from pycemrg.system.outputs import ExpectedOutputs
+from pycemrg.system.records import RunRecord, recording
 from pycemrg.system.result import CommandResult
 from pycemrg.system.streams import Capture, Finder, Lines, OutputLine, Sink, StreamName, Tee
 
@@ -23,8 +24,8 @@ __all__ = [
     "RunOptions",
 ]
 
-STDERR_LIMIT = 8 * 1_048_576
-"""Bytes kept of the beginning of stderr, and as many of its end."""
+CAPTURE_LIMIT = 8 * 1_048_576
+"""Bytes kept of stderr, and of stdout if the whole is in a log."""
 
 _EXIT_CODE_LOST = 255
 
@@ -38,6 +39,8 @@ class RunOptions(TypedDict, total=False):
     stdin: IO[Any] | int | None
     dry_run: bool
     fresh_outputs: bool
+    log_dir: str | os.PathLike[str] | None
+    max_capture: int | None
 
 
 class CommandRunner:
@@ -72,6 +75,8 @@ class CommandRunner:
         stdin: IO[Any] | int | None = None,
         dry_run: bool = False,
         fresh_outputs: bool = False,
+        log_dir: str | os.PathLike[str] | None = None,
+        max_capture: int | None = None,
     ) -> str:
         r"""Run a command and return what it wrote to its standard output.
 
@@ -98,9 +103,13 @@ class CommandRunner:
             dry_run: Log the command, but do not start it; the result is empty text.
             fresh_outputs: Whether an expected file that was there before and has not been touched
                 is an error instead of a warning.
+            log_dir: A folder in which the run gets one of its own, with all that the command
+                writes and a record of how it went (`pycemrg.system.records`).
+            max_capture: Bytes of each stream to keep in memory: of more, the first seven eighths
+                and the last. By default all of stdout is kept without `log_dir`, and else 8 MiB.
 
         Returns:
-            All of stdout. Bytes that are not UTF-8 appear as ``\xNN``.
+            What stdout held. Bytes that are not UTF-8 appear as ``\xNN``.
 
         Raises:
             CommandExecutionError: If the command fails, or cannot be started.
@@ -110,7 +119,8 @@ class CommandRunner:
             FileNotFoundError: If an expected output is missing, or `cwd`.
             NotADirectoryError: If `cwd` is not a folder.
             TypeError: If a list of texts or paths is one text or path, or `env` holds other things.
-            ValueError: If `cmd` or a text to ignore is empty, or `timeout` is not positive.
+            ValueError: If `cmd` or a text to ignore is empty, or a limit is not positive.
+            OSError: If `log_dir` cannot be written.
 
         Example:
             >>> import tempfile
@@ -135,6 +145,8 @@ class CommandRunner:
             stdin=stdin,
             dry_run=dry_run,
             fresh_outputs=fresh_outputs,
+            log_dir=log_dir,
+            max_capture=max_capture,
         ).stdout
 
     def execute(
@@ -151,6 +163,8 @@ class CommandRunner:
         stdin: IO[Any] | int | None = None,
         dry_run: bool = False,
         fresh_outputs: bool = False,
+        log_dir: str | os.PathLike[str] | None = None,
+        max_capture: int | None = None,
     ) -> CommandResult:
         r"""Run a command and return all that is known of it; for the arguments see `run`.
 
@@ -160,31 +174,23 @@ class CommandRunner:
             (0, 'slow mesh\n')
         """
         order = Order.checked(cmd, cwd, env, ignore_errors, timeout, input, stdin)
+        limits = _limits(max_capture, log_dir)
         outputs = ExpectedOutputs(expected_outputs, order.cwd)
         self._announce(order, dry_run)
         started = datetime.now(UTC)
         if dry_run:
             return CommandResult(order.argv, order.cwd, 0, "", "", started, 0.0)
-        written = _Written(self._line_receiver(on_output), order.ignored)
-        ended = self._follow(order, written)
-        result = CommandResult(
-            cmd=order.argv,
-            cwd=order.cwd,
-            returncode=_EXIT_CODE_LOST if ended.returncode is None else ended.returncode,
-            stdout=written.stdout.text(),
-            stderr=written.stderr.text(),
-            started=started,
-            duration=ended.duration,
-            peak_memory=ended.peak_memory,
-            cpu_time=ended.cpu_time,
-            outputs=outputs.paths,
-        )
-        if ended.timed_out and order.timeout is not None:
-            raise messages.timed_out(result, order.timeout)
-        if ended.returncode != 0:
-            self._excuse(result, messages.describe_ending(ended.returncode), written.excuse.found)
-        self.logger.debug("%s: took %.1f s", messages.shown(order.argv), result.duration)
-        outputs.check(messages.shown(order.argv), fresh=fresh_outputs, logger=self.logger)
+        with recording(log_dir, order, outputs.paths, started) as record:
+            written = _Written(self._line_receiver(on_output), order.ignored, limits, record)
+            ended = self._follow(order, written)
+            result = _result(order, outputs, started, written, ended, record)
+            if ended.timed_out and order.timeout is not None:
+                raise messages.timed_out(result, order.timeout)
+            if ended.returncode != 0:
+                ending = messages.describe_ending(ended.returncode)
+                self._excuse(result, ending, written.excuse.found)
+            self.logger.debug("%s: took %.1f s", messages.shown(order.argv), result.duration)
+            outputs.check(messages.shown(order.argv), fresh=fresh_outputs, logger=self.logger)
         return result
 
     def _announce(self, order: Order, dry_run: bool) -> None:
@@ -239,14 +245,59 @@ class CommandRunner:
         )
 
 
+def _limits(
+    max_capture: int | None, log_dir: str | os.PathLike[str] | None
+) -> dict[StreamName, int | None]:
+    """Return how many bytes of each stream are kept in memory, None for all."""
+    if max_capture is not None and max_capture < 1:
+        raise ValueError(f"max_capture must be 1 byte or more, not {max_capture!r}")
+    limit = max_capture or CAPTURE_LIMIT
+    unlimited = max_capture is None and log_dir is None
+    return {"stdout": None if unlimited else limit, "stderr": limit}
+
+
+def _capture(limit: int | None) -> Capture:
+    """Keep more of the beginning, where a parser looks; the last words are few."""
+    return Capture() if limit is None else Capture(limit - limit // 8, limit // 8)
+
+
+def _result(
+    order: Order,
+    outputs: ExpectedOutputs,
+    started: datetime,
+    written: "_Written",
+    ended: process.Ended,
+    record: RunRecord | None,
+) -> CommandResult:
+    result = CommandResult(
+        cmd=order.argv,
+        cwd=order.cwd,
+        returncode=_EXIT_CODE_LOST if ended.returncode is None else ended.returncode,
+        stdout=written.stdout.text(),
+        stderr=written.stderr.text(),
+        started=started,
+        duration=ended.duration,
+        peak_memory=ended.peak_memory,
+        cpu_time=ended.cpu_time,
+        outputs=outputs.paths,
+        record=record.folder if record else None,
+    )
+    if record:
+        record.result = result
+    return result
+
+
 class _Written:
-    """What a command writes, and where it goes."""
+    """What a command writes, and where it goes: to the log first, whatever the others do."""
 
     def __init__(
-        self, receive: Callable[[OutputLine], object] | None, ignored: Sequence[str]
+        self,
+        receive: Callable[[OutputLine], object] | None,
+        ignored: Sequence[str],
+        limits: Mapping[StreamName, int | None],
+        record: RunRecord | None,
     ) -> None:
-        self.stdout = Capture()
-        self.stderr = Capture(limit=STDERR_LIMIT)
+        self.stdout, self.stderr = (_capture(limits[name]) for name in ("stdout", "stderr"))
         self.excuse = Finder(ignored)
         self._sinks: dict[StreamName, list[Sink]] = {
             "stdout": [self.stdout],
@@ -255,6 +306,8 @@ class _Written:
         self._lines = [Lines(name, receive) for name in self._sinks] if receive else []
         for sinks, lines in zip(self._sinks.values(), self._lines, strict=False):
             sinks.append(lines)
+        for name, log in record.logs.items() if record else ():
+            self._sinks[name].insert(0, log)
 
     def sink(self, name: StreamName) -> Sink:
         return Tee(self._sinks[name])

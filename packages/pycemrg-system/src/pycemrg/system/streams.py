@@ -54,38 +54,40 @@ class Capture:
     r"""Keeps a stream, all of it or no more than its beginning and its end.
 
     Args:
-        limit: How many bytes of the beginning, and as many of the end, are kept; None for all.
+        first: How many bytes of its beginning are kept; None for all of it.
+        last: How many bytes of its end are kept.
 
     Example:
-        >>> capture = Capture(limit=4)
+        >>> capture = Capture(4, 4)
         >>> capture.write(b"head, a long middle, tail")
         >>> capture.text()
         'head\n[... 17 bytes left out ...]\ntail'
     """
 
-    def __init__(self, limit: int | None = None) -> None:
-        self._limit = limit
+    def __init__(self, first: int | None = None, last: int = 0) -> None:
+        self._first = first
+        self._last = last
         self._head = bytearray()
         self._tail = bytearray()
         self._left_out = 0
 
     def write(self, data: bytes) -> None:
         """Keep what comes next."""
-        if self._limit is None:
+        if self._first is None:
             self._head += data
             return
-        room = self._limit - len(self._head)
+        room = self._first - len(self._head)
         self._head += data[:room]
         self._tail += data[room:]
-        if len(self._tail) > 2 * self._limit:
-            self._shorten(self._limit)
+        if len(self._tail) > 2 * self._last:
+            self._shorten()
 
     def text(self) -> str:
         r"""Return what was kept as text; bytes that are not UTF-8 appear as ``\xNN``."""
-        if self._limit is None:
+        if self._first is None:
             return self._head.decode("utf-8", "backslashreplace")
-        if len(self._tail) > self._limit:
-            self._shorten(self._limit)
+        if len(self._tail) > self._last:
+            self._shorten()
         if not self._left_out:
             return (self._head + self._tail).decode("utf-8", "backslashreplace")
         # An unfinished decoder holds back the character that the cut went through.
@@ -96,8 +98,8 @@ class Capture:
         left_out = self._left_out + len(decoder.getstate()[0]) + start
         return f"{head}\n[... {left_out:,} bytes left out ...]\n{tail}"
 
-    def _shorten(self, limit: int) -> None:
-        surplus = len(self._tail) - limit
+    def _shorten(self) -> None:
+        surplus = len(self._tail) - self._last
         del self._tail[:surplus]
         self._left_out += surplus
 
