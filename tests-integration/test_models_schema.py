@@ -15,6 +15,8 @@ SCHEMA = json.loads(
 SUM = "0123456789abcdef" * 4
 ZIP = "url: 'https://example.com/a.zip'"
 PTH = "url: 'https://example.com/a.pth'"
+SUMMED = f"{PTH}, sha256: {SUM}"
+MIRROR = "https://example.org/a.pth"
 
 
 def version(fields):
@@ -52,6 +54,13 @@ GOOD = {
     "archive null": version(f"{PTH}, archive: null"),
     "archive blank": version(f"{PTH}, archive: ' '"),
     "path of a plain file": version(f"{PTH}, unzipped_target_path: /nobody/looks"),
+    "mirror": version(f"{SUMMED}, mirrors: ['{MIRROR}']"),
+    "mirrors": version(f"{SUMMED}, mirrors: ['{MIRROR}', ' HTTP://example.net/b?x=1 ']"),
+    "mirrors of a zip": version(
+        f"{ZIP}, sha256: {SUM}, unzipped_target_path: x, mirrors: ['{MIRROR}']"
+    ),
+    "mirrors null": version(f"{PTH}, mirrors: null"),
+    "mirrors missing": version("url: 'file://a.pth', mirrors: "),
 }
 BAD = {
     "list at the top": "[seg]",
@@ -100,6 +109,24 @@ BAD = {
     "backslash": version(f"{ZIP}, unzipped_target_path: 'a\\b'"),
     "drive": version(f"{ZIP}, unzipped_target_path: 'C:/x'"),
     "control character": version(f'{ZIP}, unzipped_target_path: "a\\tb"'),
+    "mirrors without sha256": version(f"{PTH}, mirrors: ['{MIRROR}']"),
+    "mirrors with sha256 null": version(f"{PTH}, sha256: , mirrors: ['{MIRROR}']"),
+    "mirrors with sha256 blank": version(f"{PTH}, sha256: ' ', mirrors: ['{MIRROR}']"),
+    "mirrors of a local file": version(
+        f"url: 'file://a.pth', sha256: {SUM}, mirrors: ['{MIRROR}']"
+    ),
+    "no mirrors": version(f"{SUMMED}, mirrors: []"),
+    "mirrors as text": version(f"{SUMMED}, mirrors: '{MIRROR}'"),
+    "mirrors blank": version(f"{SUMMED}, mirrors: ' '"),
+    "mirrors as mapping": version(f"{SUMMED}, mirrors: {{a: '{MIRROR}'}}"),
+    "mirror null": version(f"{SUMMED}, mirrors: ['{MIRROR}', ~]"),
+    "mirror blank": version(f"{SUMMED}, mirrors: [' ']"),
+    "mirror as number": version(f"{SUMMED}, mirrors: [5]"),
+    "mirror as list": version(f"{SUMMED}, mirrors: [['{MIRROR}']]"),
+    "local mirror": version(f"{SUMMED}, mirrors: ['file:///mnt/a.pth']"),
+    "mirror without host": version(f"{SUMMED}, mirrors: ['https:///a.pth']"),
+    "mirror with other scheme": version(f"{SUMMED}, mirrors: ['ftp://example.org/a.pth']"),
+    "line break in a mirror": version(f'{SUMMED}, mirrors: ["https://example.org/a\\nb"]'),
 }
 LOADER_ALONE_REFUSES = {
     "version twice": f"seg: {{versions: {{v: {{{PTH}}}, v: {{{PTH}}}}}}}",

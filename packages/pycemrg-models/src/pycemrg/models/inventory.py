@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from pycemrg.models.checksums import digest_of
-from pycemrg.models.listing import Listing, Stored, stat_of
+from pycemrg.models.listing import Listing
 from pycemrg.models.manifest import Entry
 from pycemrg.models.store import DamagedError, Record, Store, key_of, read_listing, read_record
+from pycemrg.models.tree_faults import faults
 
 MAX_REPLACED = 3  # times that one object is checked because others keep changing it
 YEAR_1, YEAR_9999 = -62_135_596_800, 253_370_764_800  # seconds; datetime knows no others
@@ -253,7 +253,7 @@ def _state(folder: str) -> tuple[int, ...] | None:
 
 def _damage(folder: str, barred: str, deep: bool) -> Damage | None:
     key, source = os.path.basename(folder), ""  # noqa: PTH119
-    faults: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     try:
         if barred:
             raise DamagedError(barred)
@@ -261,14 +261,14 @@ def _damage(folder: str, barred: str, deep: bool) -> Damage | None:
         source = record.url
         listing = _listing(folder)
         _refuse_what_does_not_fit(key, record, listing)
-        for name, fault in _faults(f"{folder}/tree", listing, deep):
-            faults.setdefault(fault, []).append(name)
+        for name, fault in faults(f"{folder}/tree", listing, deep=deep):
+            found.setdefault(fault, []).append(name)
     except DamagedError as error:
         return Damage(key, source, [], str(error), Path(folder))
-    if not faults:
+    if not found:
         return None
-    names = [name for names in faults.values() for name in names]
-    reason = ", ".join(f"{len(names):,} {fault}" for fault, names in faults.items())
+    names = [name for names in found.values() for name in names]
+    reason = ", ".join(f"{len(names):,} {fault}" for fault, names in found.items())
     return Damage(key, source, names, reason, Path(folder))
 
 
@@ -283,68 +283,3 @@ def _refuse_what_does_not_fit(key: str, record: Record, listing: Listing) -> Non
         fits = all(listing.locate(name) == place for name, place in record.targets.items())
     if not fits:
         raise DamagedError("entry.json and files.json do not say the same")
-
-
-def _faults(tree: str, listing: Listing, deep: bool) -> Iterator[tuple[str, str]]:
-    """Yield what is not as the listing says, and in which way."""
-    if os.path.islink(tree) or not os.path.isdir(tree):  # noqa: PTH112, PTH114
-        yield ".", "missing"
-        return
-    for name in listing.paths() if deep else listing.changed(tree):
-        try:
-            fault = _fault(f"{tree}/{name}", name, listing)
-        except OSError:
-            fault = "unreadable"
-        if fault:
-            yield name, fault
-    if deep:
-        yield from _strays(tree, listing)
-
-
-def _fault(path: str, name: str, listing: Listing) -> str:
-    if not os.path.lexists(path):
-        return "missing"
-    if name in listing.links:
-        same = os.path.islink(path) and os.readlink(path) == listing.links[name]  # noqa: PTH114, PTH115
-    elif name in listing.files:
-        same = _is_same(path, listing.files[name])
-    else:
-        same = os.path.isdir(path)  # noqa: PTH112
-    return "" if same else "changed"
-
-
-def _is_same(path: str, file: Stored) -> bool:
-    now = stat_of(path)
-    if now is None or now[0] != file.size:
-        return False
-    return digest_of(path).sha256 == file.sha256
-
-
-def _strays(tree: str, listing: Listing) -> Iterator[tuple[str, str]]:
-    """Yield what lies in the tree and was never stored; of a folder, not what is in it."""
-    stored = {*listing.files, *listing.links}
-    folders = _folders(listing)
-    left = [""]
-    while left:
-        folder = left.pop()
-        try:
-            with os.scandir(f"{tree}/{folder}") as found:
-                inside = sorted((f"{folder}{item.name}", item) for item in found)
-        except OSError:
-            yield folder.rstrip("/") or ".", "unreadable"
-            continue
-        for name, item in inside:
-            if name in folders and item.is_dir(follow_symlinks=False):
-                left.append(f"{name}/")
-            elif name not in stored:
-                yield name, "never stored"
-
-
-def _folders(listing: Listing) -> set[str]:
-    folders = set(listing.folders)
-    for name in listing.paths():
-        parent = name.rpartition("/")[0]
-        while parent and parent not in folders:
-            folders.add(parent)
-            parent = parent.rpartition("/")[0]
-    return folders

@@ -13,6 +13,8 @@ from pycemrg.models.progress import Report
 from pycemrg.models.store import Store, look_up
 
 if TYPE_CHECKING:
+    from pycemrg.core.problems import Problem
+    from pycemrg.models.inventory import Damage
     from pycemrg.models.sources import Access
 
 
@@ -190,6 +192,37 @@ class ModelManager:
 
         entries = self.entries(names)
         return export_bundle(self._store, entries, path, self._access(), overwrite=overwrite)
+
+    def verify(self, names: Iterable[str] | None = None, *, deep: bool = False) -> "list[Damage]":
+        """Return what is not as it was stored, here or in a cache of the site; change nothing.
+
+        What is not there yet is no damage, nor are local files that are used where they lie.
+
+        Args:
+            names: As for `entries`.
+            deep: As for `ModelCache.verify`.
+
+        Raises:
+            KeyError, ValueError: As for `entries`.
+            RuntimeError: If a cache is there and cannot be read.
+        """
+        from pycemrg.models.inventory import keys_of, verify_objects
+
+        keys = keys_of(self.entries(names))
+        stores = [*self._sites, self._store]
+        return [
+            damage for store in stores for damage in verify_objects(store, deep=deep, keys=keys)
+        ]
+
+    def problems(self) -> "list[Problem]":
+        """Return everything that is wrong or doubtful in the manifest, in the order of the file.
+
+        An error is what `get_model_path` would raise for some model or version; a warning is, for
+        example, a version without sha256, or a password in a URL. Nothing is fetched.
+        """
+        from pycemrg.models.manifest_problems import problems_of
+
+        return problems_of(self._manifest)
 
     def _entry(self, model: str, version: str) -> Entry:
         entry = self._entries.get((model, version))
