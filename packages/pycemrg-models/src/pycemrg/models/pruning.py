@@ -52,7 +52,8 @@ def prune(store: Store, *, older_than: float, dry_run: bool = False) -> Pruned:
     size = sum(each.tree_size for each in old) + sum(_size(path) for path in left)
     if not dry_run:
         staging.sweep(store)
-        for path in left:
+        # Sweeping puts downloads of dead processes aside, also of what is stored by now.
+        for path in [*left, *_leftovers(store, limit)]:
             _delete(path)
     return Pruned(old, left, size)
 
