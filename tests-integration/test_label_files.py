@@ -214,6 +214,75 @@ def test_what_is_no_whole_image_is_a_value_error(tmp_path, suffix, content, said
         relabel_volume(source, tmp_path / f"out{suffix}", mapper_of({1: 2}))
 
 
+def test_a_changed_byte_is_found_by_the_checksum(tmp_path):
+    source = tmp_path / "in.nii.gz"
+    write_nifti(source, np.random.default_rng(2).integers(0, 256, (20, 20, 20), "u1"))
+    whole, said = source.read_bytes(), r"in\.nii\.gz: this is no NIfTI image, or it is damaged"
+    for at in np.linspace(700, len(whole) - 9, 25).astype(int):
+        source.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(ValueError, match=said):
+            read_labels(source)
+    source.write_bytes(whole[:-6])  # all voxels are there, and the checksum is not
+    with pytest.raises(ValueError, match=said):
+        relabel_volume(source, tmp_path / "out.nii.gz", mapper_of({1: 2}))
+
+
+HEADER_FAULTS = [
+    pytest.param(40, "<8h", (3, -2, 2, 2, 1, 1, 1, 1), "no voxels", id="negative size"),
+    pytest.param(40, "<8h", (0, 2, 2, 2, 1, 1, 1, 1), "no voxels", id="no axis"),
+    pytest.param(40, "<8h", (7, *[30_000] * 7), "does not fit the memory", id="too large"),
+    pytest.param(40, "<8h", (3, 99, 99, 99, 1, 1, 1, 1), "damaged or cut off", id="too few voxels"),
+    pytest.param(108, "<f", (float("inf"),), "damaged", id="endless offset"),
+    pytest.param(108, "<f", (1e30,), "damaged", id="far offset"),
+]
+
+
+@pytest.mark.parametrize(("at", "form", "values", "said"), HEADER_FAULTS)
+def test_a_header_that_cannot_be_true_is_a_value_error(tmp_path, at, form, values, said):
+    for suffix in (".nii", ".nii.gz"):
+        source = tmp_path / f"in{suffix}"
+        write_nifti(source, np.zeros((2, 2, 2), "u1"))
+        gz = suffix == ".nii.gz"
+        content = bytearray(gzip.decompress(source.read_bytes()) if gz else source.read_bytes())
+        content[at : at + struct.calcsize(form)] = struct.pack(form, *values)
+        source.write_bytes(gzip.compress(content) if gz else content)
+        with pytest.raises(ValueError, match=rf"in{suffix}: .*{said}"):
+            read_labels(source)
+
+
+def test_a_unit_that_is_not_known_is_a_millimetre(tmp_path, labels):
+    write_nifti(tmp_path / "in.nii", labels.astype("u1"))
+    content = bytearray((tmp_path / "in.nii").read_bytes())
+    content[123] = 7
+    (tmp_path / "in.nii").write_bytes(content)
+    assert read_labels(tmp_path / "in.nii").voxel_ml == pytest.approx(2 * 1.5 * 3 / 1000)
+
+
+def test_scaled_labels_are_rounded_piece_by_piece(tmp_path, monkeypatch):
+    monkeypatch.setattr("pycemrg.data.chunks.SIZE", 4)
+    raw = np.random.default_rng(4).integers(0, 300, (5, 4, 3)) * 10
+    write_nifti(tmp_path / "in.nii", raw.astype("i2"), scaling=(0.1, 0))
+    found = read_labels(tmp_path / "in.nii").array
+    assert found.dtype == np.int16
+    assert (found == raw // 10).all()
+
+
+@pytest.mark.parametrize("name", ["seg.nii", "seg.nii.gz"])
+def test_progress_of_an_image_goes_from_the_first_voxel_to_the_last(
+    tmp_path, monkeypatch, labels, name
+):
+    monkeypatch.setattr("pycemrg.data.formats.voxels.PIECE", 16)
+    path, told = tmp_path / name, []
+    write_nifti(path, labels.astype("i2"))
+    read_labels(path, progress=lambda *steps: told.append(steps))
+    assert told == [(min(8 * n, 60), 60) for n in range(1, 9)]
+    told.clear()
+    relabel_volume(
+        path, path, mapper_of({1: 9}), overwrite=True, progress=lambda *steps: told.append(steps)
+    )
+    assert told == [(min(8 * n, 60) + done, 120) for done in (0, 60) for n in range(1, 9)]
+
+
 def test_labels_are_read_with_their_place(tmp_path, labels):
     source = tmp_path / "in.nii.gz"
     write_nifti(source, labels.astype("u1"))
@@ -314,6 +383,8 @@ WRITERS = {
     "4.2 binary": ("vtk42", {"binary": True}, ".vtk"),
     "5.1 text": ("vtk51", {"binary": False}, ".vtk"),
     "5.1 binary": ("vtk51", {"binary": True}, ".vtk"),
+    "latest text": ("vtk", {"binary": False}, ".vtk"),
+    "latest binary": ("vtk", {"binary": True}, ".vtk"),
     "xml text": ("vtu", {"binary": False}, ".vtu"),
     "xml binary": ("vtu", {"binary": True, "compression": None}, ".vtu"),
     "xml zlib": ("vtu", {"binary": True, "compression": "zlib"}, ".vtu"),

@@ -275,6 +275,19 @@ def test_a_detached_header_is_read_and_written_attached(tmp_path, fields, data):
         pytest.param(
             volume(header("byte skip: one"), LABELS), "'byte skip' must be an integer", id="skip"
         ),
+        pytest.param(
+            volume(header("byte skip: -1", encoding="gzip"), LABELS, encoding="gzip"),
+            "a byte skip of -1 is for the encoding 'raw' only",
+            id="from the end of compressed data",
+        ),
+        pytest.param(
+            volume(header(sizes=(10**6, 10**6, 10**6)), LABELS),
+            "does not fit the memory",
+            id="too large",
+        ),
+        pytest.param(
+            volume(header("line skip: 9999999999"), LABELS), "cut off: 0 bytes", id="lines missing"
+        ),
     ],
 )
 def test_a_volume_that_cannot_be_relabelled_says_why(relabelled, tmp_path, content, said):
@@ -314,6 +327,26 @@ def test_a_volume_is_relabelled_in_place_only_when_asked(tmp_path):
     relabel_volume(path, path, mapper_of({1: 2, 2: 1}), overwrite=True)
     assert path.read_bytes() == header() + b"\n" + one_by_one({1: 2, 2: 1})
     assert names_in(tmp_path) == ["seg.nrrd"]
+
+
+@pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2", "text"])
+def test_progress_goes_from_the_first_voxel_to_the_last(tmp_path, monkeypatch, encoding):
+    monkeypatch.setattr("pycemrg.data.formats.voxels.PIECE", 10)
+    path, told = tmp_path / "seg.nrrd", []
+    head = header("endian: little", type="short", encoding=encoding)
+    is_text = encoding == "text"
+    path.write_bytes(
+        head + b"\n0 1 2 2 2 7 1 0 0 7 1 1" if is_text else volume(head, LABELS, "<i2", encoding)
+    )
+    read_labels(path, progress=lambda *steps: told.append(steps))
+    assert told == ([(12, 12)] if is_text else [(5, 12), (10, 12), (12, 12)])
+    told.clear()
+    relabel_volume(
+        path, path, mapper_of({1: 9}), overwrite=True, progress=lambda *steps: told.append(steps)
+    )
+    assert told[-1] == (24, 24)
+    assert len(told) == (2 if is_text else 6)
+    assert told == sorted(told)
 
 
 def test_the_formats_must_be_known_and_the_same(tmp_path):

@@ -399,6 +399,26 @@ def damaged(way, old, new):
             id="LZ4",
         ),
         pytest.param(
+            damaged(Xml("ascii"), b"51 118\n</DataArray>", b"51\n</DataArray>"),
+            "'elemTag' has 1 values for 2 cells; was the file cut off?",
+            id="less values than cells",
+        ),
+        pytest.param(
+            damaged(Xml("ascii"), b'NumberOfCells="2"', b'NumberOfPolys="1" NumberOfLines="0"'),
+            "'elemTag' has 2 values for 1 cells",
+            id="more values than polygons and lines",
+        ),
+        pytest.param(
+            Xml("ascii").write([51, 118]).partition(b"118\n</DataArray>")[0] + b"118",
+            "the file is cut off: an array has no end",
+            id="text cut off",
+        ),
+        pytest.param(
+            Xml("ascii").write([51, 10**18], dtype="i8", name="Int64"),
+            "'1000000000000000000' is not an integer of up to 18 digits",
+            id="too many digits",
+        ),
+        pytest.param(
             damaged(Xml("appended raw"), b"<AppendedData", b"<Appended"),
             "'elemTag' is not in the appended data",
             id="no appended data",

@@ -1,6 +1,7 @@
 """Volume files, whose labels are read and replaced: NIfTI and NRRD."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pycemrg.data.mapper import LabelMapper
+
+Progress = Callable[[int, int], object]
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr")
 
@@ -37,10 +40,14 @@ class LabelVolume(NamedTuple):
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
 
 
-def read_labels(path: str | os.PathLike[str]) -> LabelVolume:
+def read_labels(path: str | os.PathLike[str], *, progress: Progress | None = None) -> LabelVolume:
     r"""Return the labels of a NIfTI (``.nii``, ``.nii.gz``) or NRRD (``.nrrd``, ``.nhdr``) volume.
 
     Scaled NIfTI values are rounded to the integers that they stand for.
+
+    Args:
+        path: The volume.
+        progress: Called now and then with the voxels that are read and the voxels of the volume.
 
     Raises:
         ValueError: If a value is not integral, if segments are stored in layers, where a voxel has
@@ -69,7 +76,7 @@ def read_labels(path: str | os.PathLike[str]) -> LabelVolume:
         _need("numpy")
         from pycemrg.data.formats.nrrd import read_nrrd as read
     with naming(path):
-        return LabelVolume(*read(path))
+        return LabelVolume(*read(path, progress))
 
 
 def relabel_volume(
@@ -81,6 +88,7 @@ def relabel_volume(
     collisions: Collisions = "refuse",
     overwrite: bool = False,
     dtype: "npt.DTypeLike | None" = None,
+    progress: Progress | None = None,
 ) -> Path:
     r"""Write a volume with every label replaced by its target value, all at once.
 
@@ -99,6 +107,9 @@ def relabel_volume(
         collisions: As for `LabelMapper.apply`.
         overwrite: Whether an existing file may be replaced.
         dtype: The type of the result, as for `LabelMapper.apply`.
+        progress: Called now and then with the voxels done and the voxels to do: each is counted
+            when it is read and again when it is written, so there are twice as many to do as the
+            volume has.
 
     Returns:
         The absolute path of the new volume.
@@ -138,7 +149,7 @@ def relabel_volume(
         _need("numpy")
         from pycemrg.data.formats.nrrd import relabel_nrrd as relabel
     with naming(source), whole_file(target, overwrite=overwrite) as draft:
-        relabel(source, draft, rules, dtype)
+        relabel(source, draft, rules, dtype, progress)
     return target.absolute()
 
 

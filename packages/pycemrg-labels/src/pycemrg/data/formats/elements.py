@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pycemrg.data.formats.numerals import SPACE, parse
+from pycemrg.data.formats.numerals import DIGITS, SPACE, parse
 
 Array = np.ndarray[Any, Any]
 
@@ -87,7 +87,8 @@ def find_tags(block: Array) -> Tags:
     if wrong.any():
         element = int(np.argmax(wrong))
         tag = _text(block, int(start[element]), int(stop[element]))
-        raise _error(block, lines, element, f"has the tag {tag!r}, which is not an integer")
+        problem = f"has the tag {tag!r}, which is not an integer of up to {DIGITS} digits"
+        raise _error(block, lines, element, problem)
     if misfit is not None:
         text = _text(block, int(lines.first[misfit]), int(lines.newline[misfit]))
         raise _error(block, lines, misfit, _problem(*text.split()))

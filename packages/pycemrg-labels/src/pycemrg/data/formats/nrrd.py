@@ -6,32 +6,36 @@ The format is that of https://teem.sourceforge.net/nrrd/format.html.
 import bz2
 import gzip
 import math
-import zlib
+import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pycemrg.data.formats.nrrd_header import Header, parse_header
+from pycemrg.data.formats.nrrd_header import Header, read_header
 from pycemrg.data.formats.text_array import TextArray
+from pycemrg.data.formats.voxels import Progress, Tally, damage, read_voxels, skip, write_voxels
 from pycemrg.data.relabel import relabel_by
 from pycemrg.data.rules import Rules
 
 Array = np.ndarray[Any, Any]
 
-_DECODE: dict[str, Callable[[bytes], bytes]] = {
-    "raw": bytes,
-    "text": bytes,
-    "gzip": gzip.decompress,
-    "bzip2": bz2.decompress,
+# Each makes of an open file one that expands, or compresses, what goes through it.
+_Coder = Callable[[BinaryIO], AbstractContextManager[Any]]
+_DECODERS: dict[str, _Coder] = {
+    "raw": nullcontext,
+    "text": nullcontext,
+    "gzip": lambda file: gzip.GzipFile(fileobj=file),
+    "bzip2": bz2.BZ2File,
 }
-_ENCODE: dict[str, Callable[[bytes], bytes]] = {
-    "raw": bytes,
-    "gzip": partial(gzip.compress, compresslevel=6, mtime=0),
-    "bzip2": bz2.compress,
+_ENCODERS: dict[str, _Coder] = {
+    "raw": nullcontext,
+    "gzip": lambda file: gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0),
+    "bzip2": partial(bz2.BZ2File, mode="wb"),
 }
 _DETACHED = ("data file", "datafile", "line skip", "lineskip", "byte skip", "byteskip")
 
@@ -40,18 +44,26 @@ _FLIPS = {"left-posterior-superior": (-1, -1), "lps": (-1, -1)}
 _FLIPS |= {"left-anterior-superior": (-1, 1), "las": (-1, 1)}
 
 
-def read_nrrd(path: Path) -> tuple[Array, Array]:
+def read_nrrd(path: Path, progress: Progress | None = None) -> tuple[Array, Array]:
     """Return the labels and the affine from voxels to RAS+ millimetres.
 
     Raises:
         ValueError: If the file is no NRRD volume of labels, or is damaged.
         OSError: If it cannot be read.
     """
-    volume = _read(path)
-    return volume.labels, _affine(volume.header)
+    with path.open("rb") as file:
+        header = _read_header(file)
+        values = _read_values(file, path, header, Tally(progress, math.prod(header.shape)))
+    return values.labels, _affine(header)
 
 
-def relabel_nrrd(source: Path, draft: Path, rules: Rules, dtype: npt.DTypeLike | None) -> None:
+def relabel_nrrd(
+    source: Path,
+    draft: Path,
+    rules: Rules,
+    dtype: npt.DTypeLike | None,
+    progress: Progress | None = None,
+) -> None:
     """Write to `draft` the volume `source` with every label replaced, in the header as well.
 
     Raises:
@@ -60,63 +72,84 @@ def relabel_nrrd(source: Path, draft: Path, rules: Rules, dtype: npt.DTypeLike |
         OverflowError: If a type cannot hold a result.
         OSError: If a file cannot be read or written.
     """
-    volume = _read(source)
-    result = relabel_by(rules, volume.labels, dtype=dtype)
-    header = volume.header
+    with source.open("rb") as file:
+        header = _read_header(file)
+        tally = Tally(progress, 2 * math.prod(header.shape))
+        values = _read_values(file, source, header, tally)
+    result = relabel_by(rules, values.labels, dtype=dtype)
     # A segment without a voxel must not take the value that another structure gets.
     rules.check(dict.fromkeys((v for v in header.segments.values() if v is not None), 0))
     header = header.with_segments(rules.result).with_dtype(result.dtype).without(*_DETACHED)
     with draft.open("wb") as output:
         output.write(b"".join(header.lines))
         output.write(b"\r\n" if header.lines[0].endswith(b"\r\n") else b"\n")
-        if volume.text is not None:
-            output.write(volume.text.replaced(rules) + b"\n")
+        if values.text is not None:
+            output.write(values.text.replaced(rules) + b"\n")
+            tally.add(result.size)
         else:
-            stored = result.astype(header.dtype, copy=False)
-            output.write(_ENCODE[header.encoding](stored.tobytes(order="F")))
+            with _ENCODERS[header.encoding](output) as stream:
+                write_voxels(stream, result, header.dtype, tally)
 
 
-class _Volume(NamedTuple):
-    header: Header
+class _Values(NamedTuple):
     labels: Array
     text: TextArray | None
 
 
-def _read(path: Path) -> _Volume:
-    data = path.read_bytes()
-    header, start = parse_header(data)
-    shape, dtype = header.shape, header.dtype
+def _read_header(file: BinaryIO) -> Header:
+    header = read_header(file)
+    shape = header.shape
     if header.segments and len(shape) > 3:
         raise ValueError(
             f"the segments overlap and are stored in {shape[0]} layers, where a voxel has several "
             "labels; export them to one label map first"
         )
-    if name := header.field("data file", "datafile"):
-        if name.startswith("LIST") or "%" in name:
-            raise ValueError(f"the data are in several files ({name!r}); join them in one first")
-        data, start = (path.parent / name).read_bytes(), 0
-    payload = _payload(data, start, header)
-    count = math.prod(shape)
-    if header.encoding == "text":
-        text = TextArray(payload, dtype, count)
-        return _Volume(header, text.values.reshape(shape, order="F"), text)
-    if len(payload) < count * dtype.itemsize:
-        raise ValueError(f"the data are cut off: {len(payload):,} bytes for {count:,} {dtype}")
-    return _Volume(header, np.frombuffer(payload, dtype, count).reshape(shape, order="F"), None)
+    return header
 
 
-def _payload(data: bytes, start: int, header: Header) -> bytes:
-    """Return the bytes of the values; lines are skipped before they are expanded, bytes after."""
+def _read_values(file: BinaryIO, path: Path, header: Header, tally: Tally) -> _Values:
+    """Return the values behind the header, or in the file that it names."""
+    name = header.field("data file", "datafile")
+    if name is None:
+        return _decoded(file, header, tally)
+    if name.startswith("LIST") or "%" in name:
+        raise ValueError(f"the data are in several files ({name!r}); join them in one first")
+    with (path.parent / name).open("rb") as data:
+        return _decoded(data, header, tally)
+
+
+def _decoded(file: BinaryIO, header: Header, tally: Tally) -> _Values:
+    """Return the values; lines are skipped before they are expanded, bytes after."""
     for _ in range(header.number("line skip", "lineskip")):
-        start = data.find(b"\n", start) + 1 or len(data)
-    try:
-        data = _DECODE[header.encoding](data[start:])
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"the data are damaged: {error}") from error
-    skip = header.number("byte skip", "byteskip")
-    if skip < 0:  # -1: the values are at the end of the file
-        skip = len(data) - math.prod(header.shape) * header.dtype.itemsize
-    return data[max(skip, 0) :]
+        if not file.readline():
+            break
+    with damage("the data are damaged"), _DECODERS[header.encoding](file) as stream:
+        _skip_bytes(file, stream, header)
+        if header.encoding == "text":
+            return _written_out(stream, header, tally)
+        labels = read_voxels(stream, header.shape, header.dtype, tally)
+        if header.encoding != "raw":
+            skip(stream)
+    return _Values(labels, None)
+
+
+def _written_out(stream: Any, header: Header, tally: Tally) -> _Values:
+    count = math.prod(header.shape)
+    text = TextArray(stream.read(), header.dtype, count)
+    tally.add(count)
+    return _Values(text.values.reshape(header.shape, order="F"), text)
+
+
+def _skip_bytes(file: BinaryIO, stream: Any, header: Header) -> None:
+    size = header.number("byte skip", "byteskip")
+    if size >= 0:
+        skip(stream, size)
+    elif header.encoding != "raw":
+        raise ValueError(f"a byte skip of {size} is for the encoding 'raw' only")
+    else:  # -1: the values are at the end of the file
+        length = math.prod(header.shape) * header.dtype.itemsize
+        start = os.fstat(file.fileno()).st_size - length
+        file.seek(max(start, file.tell()))
 
 
 def _affine(header: Header) -> Array:

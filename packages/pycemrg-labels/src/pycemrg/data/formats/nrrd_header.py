@@ -6,7 +6,7 @@ it (https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentation
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
@@ -158,23 +158,20 @@ class Header(NamedTuple):
         )
 
 
-def parse_header(data: bytes) -> tuple[Header, int]:
-    """Return the header at the begin of a file, and where what follows it starts.
+def read_header(file: BinaryIO) -> Header:
+    """Return the header at the begin of a file, which is left where the header ends.
 
     Raises:
         ValueError: If this is no NRRD file.
+        OSError: If it cannot be read.
     """
-    if not data.startswith(b"NRRD"):
+    magic = file.read(4)
+    if magic != b"NRRD":
         raise ValueError("this is no NRRD file: it must begin with 'NRRD'")
-    lines, start = [], 0
-    while start < len(data):
-        stop = data.find(b"\n", start) + 1 or len(data)
-        line = data[start:stop]
-        start = stop
-        if not line.strip():
-            break
-        lines.append(line if line.endswith(b"\n") else line + b"\n")
-    return Header(tuple(lines)), start
+    lines = [magic + file.readline()]
+    while (line := file.readline()).strip():
+        lines.append(line)
+    return Header(tuple(line if line.endswith(b"\n") else line + b"\n" for line in lines))
 
 
 def _name(line: bytes) -> str:

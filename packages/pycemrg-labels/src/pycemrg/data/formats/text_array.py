@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pycemrg.data.counting import integral
-from pycemrg.data.formats.numerals import Replacements, find_words, parse
+from pycemrg.data.formats.numerals import DIGITS, Replacements, find_words, parse
 from pycemrg.data.rules import Rules
 
 Array = np.ndarray[Any, Any]
@@ -56,4 +56,5 @@ class TextArray:
                 raise ValueError(f"a tag must be integral: {error}") from error
         first = int(np.argmax(wrong))
         word = self._block[self._start[first] : self._stop[first]].tobytes()
-        raise ValueError(f"{word.decode('ascii', 'backslashreplace')!r} is not an integer")
+        shown = word.decode("ascii", "backslashreplace")
+        raise ValueError(f"{shown!r} is not an integer of up to {DIGITS} digits")

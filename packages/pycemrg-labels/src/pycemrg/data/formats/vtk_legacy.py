@@ -17,6 +17,7 @@ from pycemrg.data.rules import Rules
 Array = np.ndarray[Any, Any]
 
 # vtkIdType is written as int, whatever its width in memory. long is that of 64-bit POSIX systems.
+# Of the types that say their width, VTK writes those of 64 bits, and meshio the others too.
 _TYPES = {
     "unsigned_char": "u1",
     "char": "i1",
@@ -30,6 +31,8 @@ _TYPES = {
     "unsigned_long": "u8",
     "vtktypeint64": "i8",
     "long": "i8",
+    **{f"vtktypeuint{8 * size}": f"u{size}" for size in (1, 2, 4)},
+    **{f"vtktypeint{8 * size}": f"i{size}" for size in (1, 2, 4)},
     "float": "f4",
     "double": "f8",
 }

@@ -31,6 +31,10 @@ _TYPES = {
     "Float32": "f4",
     "Float64": "f8",
 }
+_CELL_COUNTS = (
+    "NumberOfCells",
+    *("NumberOfVerts", "NumberOfLines", "NumberOfStrips", "NumberOfPolys"),
+)
 _NAMES = {dtype: name for name, dtype in _TYPES.items()}
 
 _VALUE = rb"""\s*=\s*("[^"]*"|'[^']*')"""
@@ -80,13 +84,17 @@ class XmlArrays:
 
 
 class _Element(NamedTuple):
-    """A start tag: its attributes, where their values stand, and where it stops."""
+    """A start tag: its attributes, where their values stand, and where it stops.
+
+    Of an array of cells, `cells` is how many the piece of the mesh has, None if it does not say so.
+    """
 
     name: str
     attributes: dict[str, str]
     spans: dict[str, tuple[int, int]]
     stop: int
-    is_cell_array: bool
+    is_cell_array: bool = False
+    cells: int | None = None
 
 
 class _Piece(NamedTuple):
@@ -133,12 +141,23 @@ class _File:
             )
         if about.get("type") not in _TYPES:
             raise ValueError(f"the type {about.get('type')!r} holds no labels")
-        dtype = np.dtype(_TYPES[about["type"]]).newbyteorder(self.order)
+        piece = self._values(element, np.dtype(_TYPES[about["type"]]).newbyteorder(self.order))
+        if element.cells not in (None, piece.values.size):
+            raise ValueError(
+                f"{about['Name']!r} has {piece.values.size:,} values for {element.cells:,} cells; "
+                "was the file cut off?"
+            )
+        return piece
+
+    def _values(self, element: _Element, dtype: np.dtype[Any]) -> _Piece:
+        about = element.attributes
         if about.get("format") == "appended":
             start = self._start(element)
             values, stop, code = self.appended.decode(self.data, start)
             return _Piece(element, np.frombuffer(values, dtype), start, stop, code)
         start, stop = element.stop, self.data.find(b"<", element.stop)
+        if stop < 0:
+            raise ValueError("the file is cut off: an array has no end")
         text = self.data[start:stop]
         if about.get("format") == "ascii":
             words = TextArray(text, dtype)
@@ -168,23 +187,32 @@ class _File:
 
 
 def _elements(data: bytes, stop: int) -> Iterator[_Element]:
-    in_cells = False
+    in_cells, cells = False, None
     for tag in _TAG.finditer(data, 0, stop):
         if tag["name"] == b"CellData":
             in_cells = not tag["end"]
         elif tag["name"] and not tag["end"]:
-            yield _element(tag, in_cells)
+            element = _element(tag)
+            if element.name == "Piece":
+                cells = _cells(element.attributes)
+            is_cell_array = in_cells and element.name == "DataArray"
+            yield element._replace(is_cell_array=is_cell_array, cells=cells)
 
 
-def _element(tag: re.Match[bytes], in_cells: bool = False) -> _Element:
+def _element(tag: re.Match[bytes]) -> _Element:
     attributes, spans = {}, {}
     for match in _ATTRIBUTE.finditer(tag["attributes"]):
         name = match[1].decode()
         attributes[name] = unescape(match[2][1:-1].decode(), {"&quot;": '"', "&apos;": "'"})
         start = tag.start("attributes") + match.start(2) + 1
         spans[name] = (start, start + len(match[2]) - 2)
-    name = tag["name"].decode()
-    return _Element(name, attributes, spans, tag.end(), in_cells and name == "DataArray")
+    return _Element(tag["name"].decode(), attributes, spans, tag.end())
+
+
+def _cells(piece: dict[str, str]) -> int | None:
+    """Return how many cells a piece of a mesh has; vtkPolyData counts them by kind."""
+    found = [piece[name] for name in _CELL_COUNTS if name in piece]
+    return sum(map(int, found)) if found and all(text.isdecimal() for text in found) else None
 
 
 def _attributes(element: _Element, result: Array) -> Iterator[Patch]:
