@@ -1,8 +1,12 @@
-"""The arithmetic of the benchmarks, their table, their JSON and their command line."""
+"""The arithmetic and the parts of the benchmarks, their table, JSON and command line."""
 
 import doctest
+import hashlib
 import json
+import operator
+import os
 import sys
+import zipfile
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from importlib.metadata import distributions
@@ -10,14 +14,23 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import requests
 
 sys.path.insert(0, str(Path(__file__).with_name("benchmarks")))
 
 import crowded
 import measure
+import mishaps
+import model_clients
+import model_floor
+import model_server
+import models
 import results
 import run
 import startup
+import weights
+from model_clients import Client
+from model_server import Counts, ModelServer
 from results import Result, Row, WrongResultError
 
 
@@ -259,3 +272,196 @@ def test_the_bare_program_has_the_same_commands():
         "init": "Make a 'study'.",
         "init-models": "Write.",
     }
+
+
+SIZES = [40_000, 80_000, 4_000]
+
+
+@pytest.fixture(scope="module")
+def offered(tmp_path_factory):
+    """A server, and an archive that it offers."""
+    folder = tmp_path_factory.mktemp("served")
+    archive = weights.make_archive(folder / "small.zip", SIZES)
+    with ModelServer(folder) as server:
+        yield server, model_clients.offer(archive, server.origin)
+
+
+@pytest.fixture
+def server(offered):
+    server, _ = offered
+    server.reset()
+    return server
+
+
+@pytest.fixture
+def offer(offered):
+    return offered[1]
+
+
+def the_same_from_the_hub(offer):
+    return f"{offer.origin}/bench/models/resolve/main/{offer.archive.path.name}"
+
+
+def test_an_archive_holds_the_weights_that_it_says(tmp_path):
+    archive = weights.make_archive(tmp_path / "a.zip", SIZES, compression=zipfile.ZIP_DEFLATED)
+    assert archive.sha256 == hashlib.sha256((tmp_path / "a.zip").read_bytes()).hexdigest()
+    with zipfile.ZipFile(archive.path) as opened:
+        members = opened.infolist()
+        found = {each.filename: hashlib.sha256(opened.read(each)).hexdigest() for each in members}
+    assert found == {f"weights/{name}": sha256 for name, sha256 in archive.members.items()}
+    assert [each.file_size for each in members] == SIZES
+    assert 0.90 < archive.size / sum(SIZES) < 0.95  # what real weights are deflated to
+
+
+@pytest.mark.parametrize(
+    ("names", "odd"),
+    [
+        pytest.param({"a": b"right"}, "b", id="missing"),
+        pytest.param({"a": b"right", "b": b"wrong"}, "b", id="wrong"),
+        pytest.param({"a": b"right", "b": b"right", "c": b"right"}, "c", id="not wanted"),
+    ],
+)
+def test_files_that_are_not_the_wanted_ones_are_refused(tmp_path, names, odd):
+    for name, content in names.items():
+        (tmp_path / name).write_bytes(content)
+    wanted = dict.fromkeys("ab", hashlib.sha256(b"right").hexdigest())
+    with pytest.raises(WrongResultError, match=f"pooch does not give the right {odd}$"):
+        weights.check("pooch", tmp_path.iterdir(), wanted)
+
+
+def test_the_server_counts_requests_and_bytes(server, offer):
+    content = offer.archive.path.read_bytes()
+    assert requests.get(offer.url).content == content
+    assert requests.head(offer.url).headers["Content-Length"] == str(len(content))
+    assert requests.get(f"{offer.origin}/files/other.zip").status_code == 404
+    assert server.counts() == Counts(gets=2, heads=1, sent=len(content))
+    server.reset()
+    assert server.counts() == Counts()
+
+
+def test_the_server_speaks_as_the_hub_does(server, offer):
+    found = requests.head(the_same_from_the_hub(offer)).headers
+    assert found["X-Repo-Commit"] == model_server.COMMIT
+    assert found["X-Linked-Etag"] == found["ETag"] == f'"{offer.archive.sha256}"'
+    assert found["X-Linked-Size"] == str(offer.archive.size)
+    assert requests.get(the_same_from_the_hub(offer)).content == offer.archive.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "part"),
+    [
+        pytest.param({"Range": "bytes=100-"}, 206, slice(100, None), id="rest"),
+        pytest.param({"Range": "bytes=100-199"}, 206, slice(100, 200), id="middle"),
+        pytest.param({"Range": "bytes=0-9999999"}, 206, slice(None), id="more than there is"),
+        pytest.param({"Range": "bytes=9999999-"}, 416, slice(0), id="after the end"),
+        pytest.param(
+            {"Range": "bytes=100-", "If-Range": "{etag}"}, 206, slice(100, None), id="same"
+        ),
+        pytest.param({"Range": "bytes=100-", "If-Range": '"old"'}, 200, slice(None), id="changed"),
+    ],
+)
+def test_the_server_sends_the_part_that_is_asked_for(server, offer, headers, status, part):
+    etag = f'"{offer.archive.sha256}"'
+    asked = {name: value.format(etag=etag) for name, value in headers.items()}
+    content = offer.archive.path.read_bytes()
+    found = requests.get(offer.url, headers=asked)
+    assert (found.status_code, found.content) == (status, content[part])
+    if status == 206:
+        first, end, _ = part.indices(len(content))
+        assert found.headers["Content-Range"] == f"bytes {first}-{end - 1}/{len(content)}"
+    assert server.counts().sent == len(content[part])
+
+
+def test_the_server_cuts_off_one_transfer_only(server, offer):
+    server.cut()
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
+        requests.get(offer.url)
+    assert server.counts() == Counts(gets=1, sent=offer.archive.size // 2)
+    assert requests.get(offer.url).content == offer.archive.path.read_bytes()
+
+
+def test_the_floor_gives_what_the_archive_holds(server, offer, tmp_path):
+    models.FLOOR.check(models.FLOOR.fetch(offer, tmp_path / "floor"), offer)
+    models.LISTING_FLOOR.check(models.LISTING_FLOOR.fetch(offer, tmp_path / "listing"), offer)
+    assert server.counts() == Counts(gets=2, sent=2 * offer.archive.size)
+
+
+def test_the_floor_refuses_a_wrong_sha256(server, offer, tmp_path):
+    with pytest.raises(ValueError, match="does not have the sha256 abc"):
+        model_floor.fetch(offer.url, "abc", tmp_path)
+
+
+def test_the_floor_refuses_a_wrong_crc(tmp_path):
+    archive = weights.make_archive(tmp_path / "a.zip", SIZES)
+    content = bytearray(archive.path.read_bytes())
+    content[1_000] ^= 1  # within the first file
+    archive.path.write_bytes(content)
+    buffer = memoryview(bytearray(model_floor.CHUNK))
+    with pytest.raises(ValueError, match=r"weights/layer_0\.bin does not have the CRC-32"):
+        model_floor._unpack(archive.path, tmp_path / "tree", buffer, None)
+
+
+def test_the_floor_notices_a_transfer_that_breaks_off(server, offer, tmp_path):
+    server.cut()
+    with pytest.raises(ConnectionError, match="breaks off"):
+        model_floor.fetch(offer.url, offer.archive.sha256, tmp_path)
+
+
+def test_ours_is_checked_whatever_it_is_asked_for(server, offer, tmp_path):
+    returned = model_clients.OURS.fetch(offer, tmp_path)
+    model_clients.OURS.check(returned, offer)
+    (returned / "layer_1.bin").write_bytes(b"truncated")
+    with pytest.raises(WrongResultError, match=r"pycemrg does not give the right layer_1\.bin"):
+        model_clients.OURS.check(returned, offer)
+
+
+def test_clients_run_without_the_settings_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYCEMRG_OFFLINE", "1")
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    before = dict(os.environ)
+    with model_clients.quiet_and_alone(tmp_path, "http://127.0.0.1:9"):
+        assert not {"PYCEMRG_OFFLINE", "HF_TOKEN"} & os.environ.keys()
+        assert os.environ["HF_ENDPOINT"] == "http://127.0.0.1:9"
+        assert os.environ["HOME"] == str(tmp_path)
+    assert dict(os.environ) == before
+
+
+# They go to other processes, which cannot import this module.
+WRONG = Client("a folder where the archive is wanted", model_clients.fetch_ours, unpacks=False)
+FAILING = Client("an error", operator.sub)
+
+
+@pytest.mark.parametrize(
+    ("client", "outcomes", "gets"),
+    [
+        pytest.param(model_clients.OURS, (3, 0, 0), 1, id="ours"),
+        pytest.param(WRONG, (0, 3, 0), 1, id="wrong"),
+        pytest.param(FAILING, (0, 0, 3), 0, id="failing"),
+    ],
+)
+def test_the_outcomes_of_a_crowd_are_counted(server, offer, tmp_path, client, outcomes, gets):
+    assert mishaps.crowd(client, offer, tmp_path / "cache", 3) == outcomes
+    assert server.counts().gets == gets
+
+
+@pytest.mark.parametrize("disturb", [mishaps.cut_off, mishaps.killed_half_way])
+def test_who_starts_again_fetches_the_half_before_a_mishap_twice(server, offer, tmp_path, disturb):
+    # The floor keeps nothing.
+    assert disturb(models.FLOOR, offer, tmp_path, server) == offer.archive.size // 2
+    assert server.counts().gets == 2
+
+
+def test_who_never_gets_there_is_a_wrong_result(server, offer, tmp_path):
+    with pytest.raises(WrongResultError, match="an error: no right answer in 5 calls"):
+        mishaps.cut_off(FAILING, offer, tmp_path, server)
+
+
+def test_who_is_killed_is_called_again(server, offer, tmp_path):
+    assert mishaps.kills(models.FLOOR, offer, tmp_path, 3) == (3, 0, 0)
+    assert server.counts().gets >= mishaps.TIMED + 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_killed_in_time_is_an_error(server, offer, tmp_path):
+    with pytest.raises(RuntimeError, match="ended with 2 too early"):
+        mishaps.kills(FAILING, offer, tmp_path, 1)

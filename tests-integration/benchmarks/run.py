@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from results import Result, WrongResultError, table, write_json
 
-BENCHMARKS = ("startup", "labels")
+BENCHMARKS = ("startup", "labels", "models")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
