@@ -20,6 +20,7 @@ COMMANDS = {
     "init-labels": Lazy("pycemrg.cli.scaffold:init_labels", "Write a starter labels.yaml."),
     "init-models": Lazy("pycemrg.cli.scaffold:init_models", "Write a starter models.yaml."),
     "labels": Lazy("pycemrg.cli.labels:labels", "Label standards, and files that use them."),
+    "models": Lazy("pycemrg.cli.models:models", "Models by name: fetch, find, verify, carry."),
 }
 
 EXPECTED = (OSError, ValueError, KeyError, RuntimeError, ImportError)
@@ -28,6 +29,8 @@ EXPECTED = (OSError, ValueError, KeyError, RuntimeError, ImportError)
 IN_THE_SHELL = {
     "pass overwrite=True to": "use --force to",
     "with pairs=": "with --pair",
+    "pass target=": "use --target",
+    "pass archive='zip' or archive='tar'": "use --archive zip or --archive tar",
     "pass unmapped='zero' or collisions='allow'": "use --unmapped zero or --allow-collisions",
 }
 """What messages tell a program to do, and what does the same on the command line."""
@@ -119,9 +122,14 @@ def message_of(error: Exception) -> str:
     if not isinstance(error, EXPECTED):
         return f"unexpected {kind}: {error}; run with --debug and report what it shows"
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return for_the_shell(text) or kind
+
+
+def for_the_shell(text: str) -> str:
+    """Return a text of a library with what it advises as the command line has it."""
     for in_python, in_the_shell in IN_THE_SHELL.items():
         text = text.replace(in_python, in_the_shell)
-    return text or kind
+    return text
 
 
 def _missing_component(module: str) -> str:

@@ -1,0 +1,97 @@
+"""Arguments that the commands on models have in common."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pycemrg.models import ModelManager
+
+cache_dir = click.option(
+    "--cache-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where models are kept; else $PYCEMRG_CACHE_DIR, else ~/.cache/pycemrg.",
+)
+offline = click.option(
+    "--offline", is_flag=True, help="Leave the network alone, as $PYCEMRG_OFFLINE=1 does."
+)
+
+
+class ModelName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    """A model of the manifest that another argument of the command names, or ``model@version``."""
+
+    name = "name"
+
+    def __init__(self, manifest: str) -> None:
+        self.manifest = manifest
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[Any]:
+        """Offer the models of the manifest and, after ``@``, their versions.
+
+        Nothing is offered if the manifest cannot be read.
+        """
+        from click.shell_completion import CompletionItem
+
+        try:
+            names = model_names(ctx.params[self.manifest])
+            if "@" in incomplete:
+                names += version_names(ctx.params[self.manifest])
+        except (OSError, ValueError):
+            return []
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def load_manager(manifest: Path, cache_dir: Path | None, offline: bool = False) -> "ModelManager":
+    """Load a model manifest."""
+    from pycemrg.models import ModelManager
+
+    return ModelManager(manifest, cache_dir, offline=offline or None)
+
+
+def model_names(manifest: Path) -> list[str]:
+    """Return the names of all models of a manifest."""
+    from pycemrg.models.manifest import Manifest
+
+    return Manifest(manifest).models()
+
+
+def version_names(manifest: Path) -> list[str]:
+    """Return ``model@version`` for each version, also of malformed ones.
+
+    A model without versions stands for itself, so that asking for it says what is wrong.
+    """
+    from pycemrg.core.manifests import Mapping
+    from pycemrg.models.manifest import Manifest
+
+    names = []
+    for key, model in Manifest(manifest).root:
+        versions = model.get("versions") if isinstance(model, Mapping) else None
+        known = versions.entries if isinstance(versions, Mapping) else {}
+        names += [f"{key.text}@{version}" for version in known] or [key.text]
+    return names
+
+
+def log_what_is_done() -> None:
+    """Print to stderr what the library logs; on a terminal its bars say most of it."""
+    from pycemrg.core.logs import setup_logging
+
+    setup_logging("WARNING" if sys.stderr.isatty() else "INFO")
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes as people read it.
+
+    Example:
+        >>> size_text(999), size_text(237_412_345), size_text(5_600_000_000_000)
+        ('999 B', '237.4 MB', '5.6 TB')
+    """
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 999.95:
+            return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
