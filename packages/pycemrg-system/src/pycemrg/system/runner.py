@@ -12,7 +12,7 @@ from pycemrg.system.errors import CommandExecutionError, CommandNotFoundError, C
 from pycemrg.system.outputs import ExpectedOutputs
 from pycemrg.system.records import RunRecord, recording
 from pycemrg.system.result import CommandResult
-from pycemrg.system.streams import Capture, Finder, Lines, OutputLine, Sink, StreamName, Tee
+from pycemrg.system.streams import Capture, Echo, Finder, Lines, OutputLine, Sink, StreamName, Tee
 
 __all__ = [
     "CommandExecutionError",
@@ -41,6 +41,7 @@ class RunOptions(TypedDict, total=False):
     fresh_outputs: bool
     log_dir: str | os.PathLike[str] | None
     max_capture: int | None
+    echo: bool
 
 
 class CommandRunner:
@@ -77,6 +78,7 @@ class CommandRunner:
         fresh_outputs: bool = False,
         log_dir: str | os.PathLike[str] | None = None,
         max_capture: int | None = None,
+        echo: bool = False,
     ) -> str:
         r"""Run a command and return what it wrote to its standard output.
 
@@ -107,6 +109,8 @@ class CommandRunner:
                 writes and a record of how it went (`pycemrg.system.records`).
             max_capture: Bytes of each stream to keep in memory: of more, the first seven eighths
                 and the last. By default all of stdout is kept without `log_dir`, and else 8 MiB.
+            echo: Whether what the command writes is also written to the standard output and
+                standard error of this process, as it comes.
 
         Returns:
             What stdout held. Bytes that are not UTF-8 appear as ``\xNN``.
@@ -147,6 +151,7 @@ class CommandRunner:
             fresh_outputs=fresh_outputs,
             log_dir=log_dir,
             max_capture=max_capture,
+            echo=echo,
         ).stdout
 
     def execute(
@@ -165,6 +170,7 @@ class CommandRunner:
         fresh_outputs: bool = False,
         log_dir: str | os.PathLike[str] | None = None,
         max_capture: int | None = None,
+        echo: bool = False,
     ) -> CommandResult:
         r"""Run a command and return all that is known of it; for the arguments see `run`.
 
@@ -181,7 +187,7 @@ class CommandRunner:
         if dry_run:
             return CommandResult(order.argv, order.cwd, 0, "", "", started, 0.0)
         with recording(log_dir, order, outputs.paths, started) as record:
-            written = _Written(self._line_receiver(on_output), order.ignored, limits, record)
+            written = _Written(self._line_receiver(on_output), order.ignored, limits, record, echo)
             ended = self._follow(order, written)
             result = _result(order, outputs, started, written, ended, record)
             if ended.timed_out and order.timeout is not None:
@@ -296,6 +302,7 @@ class _Written:
         ignored: Sequence[str],
         limits: Mapping[StreamName, int | None],
         record: RunRecord | None,
+        echo: bool,
     ) -> None:
         self.stdout, self.stderr = (_capture(limits[name]) for name in ("stdout", "stderr"))
         self.excuse = Finder(ignored)
@@ -308,6 +315,9 @@ class _Written:
             sinks.append(lines)
         for name, log in record.logs.items() if record else ():
             self._sinks[name].insert(0, log)
+        if echo:
+            self._sinks["stdout"].append(Echo(1))
+            self._sinks["stderr"].append(Echo(2))
 
     def sink(self, name: StreamName) -> Sink:
         return Tee(self._sinks[name])

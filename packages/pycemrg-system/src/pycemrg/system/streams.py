@@ -1,6 +1,7 @@
 """What is done with a command's output as it flows: kept, searched, cut into lines."""
 
 import codecs
+import os
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
@@ -48,6 +49,27 @@ class Tee:
         """Pass on what comes next."""
         for sink in self._sinks:
             sink.write(data)
+
+
+class Echo:
+    """Passes a stream on to a file descriptor, byte by byte, with nothing held back.
+
+    Args:
+        descriptor: 1 or 2, of this process.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, data: bytes) -> None:
+        """Write what comes next.
+
+        Raises:
+            BrokenPipeError: If nobody reads any more.
+        """
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
 
 
 class Capture:
