@@ -57,6 +57,9 @@ def kill(session: int) -> list[int]:
 def _lives_in(pid: int, session: int) -> bool:
     """Read ``/proc/PID/stat``: pid (name) state ppid pgrp session ...; see proc_pid_stat(5)."""
     try:
+        # Some fifty times cheaper than reading a file, and it does not give way to other threads.
+        if os.getsid(pid) != session:
+            return False
         stat = (PROC / str(pid) / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
