@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pycemrg.cli.label_options import (
-    File,
-    Manifest,
-    UnmappedValue,
-    as_json,
-    force,
-    load_mapper,
-    load_standard,
-    pair_option,
-)
+from pycemrg.cli.label_options import UnmappedValue, load_mapper, load_standard, pair_option
+from pycemrg.cli.options import File, Manifest, as_json, force
 
 if TYPE_CHECKING:
     from pycemrg.data.rules import Collisions, Unmapped

@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from pycemrg.data import LabelManager, LabelMapper
     from pycemrg.data.rules import Unmapped
 
-Manifest = click.Path(dir_okay=False, path_type=Path)
-File = click.Path(dir_okay=False, path_type=Path)
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-force = click.option("--force", is_flag=True, help="Replace the output if it exists.")
 pair_option = click.option(
     "--pair",
     "pairs",

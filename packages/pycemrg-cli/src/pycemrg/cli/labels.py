@@ -2,25 +2,20 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from pycemrg.cli.findings import findings_in, report
 from pycemrg.cli.label_files import check, convert, relabel
-from pycemrg.cli.label_options import (
-    File,
-    LabelName,
-    Manifest,
-    as_json,
-    force,
-    load_mapper,
-    load_standard,
-    pair_option,
-)
+from pycemrg.cli.label_options import LabelName, load_mapper, load_standard, pair_option
+from pycemrg.cli.options import File, Manifest, as_json, force, lint_format
 
 if TYPE_CHECKING:
     from pycemrg.data import LabelManager
+    from pycemrg.data.problems import Problem
 
 
 @click.group("labels")
@@ -69,32 +64,15 @@ def _list(standard: "LabelManager") -> None:
 
 @labels.command()
 @click.argument("manifests", type=Manifest, nargs=-1, required=True)
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["text", "json", "github"]),
-    default="text",
-    show_default=True,
-    help="How to print what is found; github makes annotations in a workflow.",
-)
+@lint_format
 def lint(manifests: Sequence[Path], style: str) -> None:
     """Check MANIFESTS; fail if one cannot be loaded or has an error in it."""
-    findings = [finding for manifest in manifests for finding in _findings(manifest)]
-    if style == "json":
-        click.echo(json.dumps(findings, indent=2))
-    else:
-        for finding in findings:
-            click.echo(_FINDING[style].format(**finding))
-    errors = sum(finding["severity"] == "error" for finding in findings)
-    click.echo(f"{errors} errors, {len(findings) - errors} warnings", err=True)
-    if errors:
-        raise SystemExit(1)
+    found = [findings_in(each, partial(_problems, each)) for each in manifests]
+    report([finding for findings in found for finding in findings], style)
 
 
-_FINDING = {
-    "text": "{file}:{line}:{column}: {severity}: {message} [{code}]",
-    "github": "::{severity} file={file},line={line},col={column},title={code}::{message}",
-}
+def _problems(manifest: Path) -> "list[Problem]":
+    return load_standard(manifest).problems()
 
 
 @labels.command()
@@ -102,9 +80,8 @@ _FINDING = {
 @click.argument("names", nargs=-1, required=True, type=LabelName("manifest"))
 @click.option("--separator", default=",", show_default=True, help="What stands between two values.")
 def tags(manifest: Path, names: Sequence[str], separator: str) -> None:
-    r"""Print the values that NAMES stand for, as command-line tools want them.
+    """Print the values that NAMES stand for, as command-line tools want them.
 
-    \b
     meshtool extract mesh -tags=$(pycemrg labels tags labels.yaml ventricles) ...
     """
     found = load_standard(manifest).get_tags_string(list(names), separator)
@@ -156,34 +133,3 @@ def schema() -> None:
 
     text = files("pycemrg.data").joinpath("schema/labels.schema.json").read_text(encoding="utf-8")
     click.echo(text, nl=False)
-
-
-def _findings(manifest: Path) -> list[dict[str, Any]]:
-    try:
-        problems = load_standard(manifest).problems()
-    except ValueError as error:
-        return [_load_error(manifest, str(error))]
-    return [
-        {
-            "file": str(manifest),
-            "line": problem.place.line if problem.place else 1,
-            "column": problem.place.column if problem.place else 1,
-            "severity": problem.severity,
-            "code": problem.code,
-            "message": problem.message,
-        }
-        for problem in problems
-    ]
-
-
-def _load_error(manifest: Path, text: str) -> dict[str, Any]:
-    """Take a message of the form ``file:line:column: message`` apart."""
-    line, column, message = text.removeprefix(f"{manifest}:").split(":", 2)
-    return {
-        "file": str(manifest),
-        "line": int(line),
-        "column": int(column),
-        "severity": "error",
-        "code": "not-loadable",
-        "message": message.strip(),
-    }
