@@ -32,6 +32,26 @@ def test_a_zombie_does_not_live() -> None:
         assert sessions.living(process.pid) == []
 
 
+def test_a_process_lives_as_long_as_any_of_its_threads() -> None:
+    code = (
+        "import ctypes, os, threading\n"
+        "main = threading.get_native_id()\n"
+        "def outlive():\n"
+        "    while 'Z' not in open(f'/proc/self/task/{main}/stat').read().rpartition(')')[2]:\n"
+        "        pass\n"
+        "    os.write(1, b'ended\\n')\n"
+        "    os.read(0, 1)\n"
+        "threading.Thread(target=outlive).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    with start(code) as process:
+        assert process.stdout.readline() == "ended\n"
+        assert sessions.living(process.pid) == [process.pid]
+        assert sessions.kill(process.pid) == [process.pid]
+        assert process.wait() == -9
+    assert sessions.living(process.pid) == []
+
+
 def test_processes_of_other_groups_are_killed_with_the_session() -> None:
     code = (
         "import os\n"

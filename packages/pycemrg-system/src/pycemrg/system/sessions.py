@@ -11,6 +11,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 _ENDED = (b"Z", b"X")
+_THREADS = 13  # where, after the session, the number of threads is
 
 
 def living(session: int) -> list[int]:
@@ -64,5 +65,7 @@ def _lives_in(pid: int, session: int) -> bool:
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
     # The name may hold blanks and parentheses; the last one closes it.
-    state, _parent, _group, its_session = stat.rpartition(b")")[2].split()[:4]
-    return int(its_session) == session and state not in _ENDED
+    state, _parent, _group, its_session, *rest = stat.rpartition(b")")[2].split()
+    # The state is that of the main thread, which may have ended before the others.
+    ended = state in _ENDED and int(rest[_THREADS]) < 2
+    return int(its_session) == session and not ended
