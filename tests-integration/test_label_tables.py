@@ -19,10 +19,22 @@ NAMES = st.one_of(
         ["", "1", "NO", "n/a", "(none)", "a b", "a_b", 'a"b', "a'b", "'a'", "#a", "\n"]
     ),
 )
-VALUES = st.one_of(st.integers(0, 20), st.integers(-(10**6), 10**6), st.integers(2**15, 2**33))
+VALUES = st.one_of(
+    st.integers(0, 20),
+    st.integers(-(10**6), 10**6),
+    st.integers(2**15, 2**33),
+    st.integers(-(10**20), 10**20),
+)
 COLORS = st.from_regex(r"#[0-9a-f]{6}([0-9a-f]{2})?", fullmatch=True, alphabet="#0123456789abcdef")
 WORDS = st.from_regex(r"[A-Za-z0-9.-]{1,10}", fullmatch=True)
-CODES = st.fixed_dictionaries({"scheme": st.just("BIDS") | WORDS, "value": WORDS, "meaning": NAMES})
+DIGITS = st.from_regex(r"[0-9]{1,20}", fullmatch=True, alphabet="0123456789")
+CODES = st.fixed_dictionaries(
+    {
+        "scheme": st.just("BIDS") | WORDS | NAMES,
+        "value": WORDS | DIGITS | NAMES,
+        "meaning": NAMES,
+    }
+)
 
 FORMAT = pytest.mark.parametrize("name", FORMATS)
 SUFFIXES = {name: known.suffixes[0] for name, known in FORMATS.items()}
@@ -52,11 +64,11 @@ def standards(draw):
     data = {"labels": labels, "colors": draw(of_labels(labels, COLORS, every))}
     if draw(st.booleans()):
         data["codes"] = draw(of_labels(labels, CODES))
-        data["aliases"] = draw(
-            of_labels(labels, st.lists(NAMES, min_size=1, max_size=2, unique=True))
-        )
+        data["aliases"] = draw(of_labels(labels, st.lists(NAMES, min_size=1, max_size=2)))
         members = st.lists(st.sampled_from(list(labels)), max_size=3) if labels else st.just([])
         data["groups"] = draw(st.dictionaries(WORDS.filter(lambda n: n not in labels), members))
+    if draw(st.integers(0, 9)) == 0:
+        data["colors"] |= draw(st.dictionaries(NAMES, COLORS, max_size=1))
     return LabelManager.from_dict(data)
 
 

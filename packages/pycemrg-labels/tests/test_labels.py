@@ -329,6 +329,35 @@ def test_the_yaml_means_the_same_to_a_plain_yaml_reader():
     assert yaml.safe_load(LabelManager.from_dict(data).to_yaml()) == data
 
 
+def test_any_name_comes_back_from_yaml(tmp_path):
+    names = [
+        "NO",
+        "<<",
+        "=",
+        "a: b",
+        "\x85",
+        "a\x85b",
+        "\u2028",
+        "\0",
+        " x ",
+        "\t",
+        "-",
+        "é",
+        "x" * 2000,
+    ]
+    labels = LabelManager.from_dict({"labels": {name: n for n, name in enumerate(names)}})
+    (tmp_path / "labels.yaml").write_bytes(labels.to_yaml().encode())
+    assert dict(LabelManager(tmp_path / "labels.yaml").labels) == dict(labels.labels)
+    assert "é" in LabelManager.from_dict({"labels": {"é": 1}}).to_yaml()
+
+
+def test_top_level_keys_of_others_are_listed(manager):
+    assert manager("labels: {LV: 1}\nauthor: me\ncolors: {}\nversion: 2\n").other_keys == (
+        "author",
+        "version",
+    )
+
+
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
@@ -337,6 +366,12 @@ def test_the_yaml_means_the_same_to_a_plain_yaml_reader():
         ({"labels": {1: "LV"}}, TypeError, "my labels.labels: a key must be a text, not 1"),
         ({"groups": {"g": "LV"}}, ValueError, "my labels.groups.g: group 'g' must be a list"),
         ([], TypeError, "my labels: a standard is a dict"),
+        ({"labels": {"L\ud800": 1}}, ValueError, r"my labels.labels: 'L\\ud800' holds half a"),
+        (
+            {"aliases": {"LV": ["\udc00"]}},
+            ValueError,
+            r"my labels.aliases.LV\[0\]: '\\udc00' holds",
+        ),
     ],
 )
 def test_faulty_plain_data_is_refused_by_key(data, error, message):

@@ -92,7 +92,7 @@ def test_a_table_is_written_with_the_columns_that_are_used(heart, out):
         "a BIDS look-up table has no groups: lost are 'ventricles'",
         "a BIDS look-up table has no opacity: lost for 'background', 'RV'",
         "a BIDS look-up table has no aliases but one abbreviation: lost for 'LV'",
-        "a BIDS look-up table has no codes of other schemes than BIDS: lost for 'LV'",
+        "a BIDS look-up table has no codes but an integer of the scheme BIDS: lost for 'LV'",
     ]
 
 
@@ -116,6 +116,18 @@ def test_the_meaning_of_a_mapping_is_lost(standard, out):
     losses = bids.write(standard({"cortex": 8}, codes={"cortex": code}), out(".tsv"))
     assert out(".tsv").read_text() == "index\tname\tmapping\n8\tcortex\t1\n"
     assert losses == ["a BIDS look-up table has no meaning of a code: lost for 'cortex'"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "value"), [("SCT", "1"), ("BIDS", "007"), ("BIDS", "one"), ("BIDS", "9" * 19)]
+)
+def test_a_code_that_is_no_mapping_is_reported(standard, out, scheme, value):
+    codes = {"LV": {"scheme": scheme, "value": value}}
+    losses = bids.write(standard({"LV": 1}, codes=codes), out(".tsv"))
+    assert out(".tsv").read_text() == "index\tname\n1\tLV\n"
+    assert losses == [
+        "a BIDS look-up table has no codes but an integer of the scheme BIDS: lost for 'LV'"
+    ]
 
 
 @pytest.mark.parametrize("alias", ["n/a", " ", "a\nb", " x", "LV"])

@@ -36,6 +36,23 @@ def test_what_a_format_has_not_is_reported_in_a_sentence_each(heart):
     ]
 
 
+def test_what_is_said_of_no_label_is_reported(standard):
+    labels = standard(
+        {"LV": 1}, colors={"ghost": "#000000"}, aliases={"all": ["each"]}, author="me", version=2
+    )
+    assert select(labels, Capacity("a list", EVERYTHING)).losses == [
+        "annotations of names that are no label are lost: 'ghost', 'all'",
+        "other parts of the manifest are lost: 'author', 'version'",
+    ]
+
+
+def test_values_of_more_digits_than_can_be_read_are_left_out(standard):
+    rows, losses = select(standard({"LV": 10**18 - 1, "far": 10**18}), Capacity("a list"))
+    assert [row.name for row in rows] == ["LV"]
+    assert len(losses) == 1
+    assert losses[0].endswith("'far' (1000000000000000000) left out")
+
+
 def test_values_out_of_range_are_left_out(standard):
     labels = standard({"outside": -1, "LV": 1, "far": 300}, colors={"far": "#000000"})
     rows, losses = select(labels, Capacity("a list", values=range(256)))

@@ -20,6 +20,12 @@ KIDNEY = (
 TABLE = f"{HEADER}{KIDNEY}7,right ventricle,0,10,255,128,,,,,,,,,,,,,,,\n"
 
 
+@pytest.fixture(autouse=True)
+def heard(caplog):
+    """The warnings that are logged."""
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
 @pytest.fixture
 def read(table):
     return lambda text: slicer_csv.read(table(text, "heart.csv"))
@@ -40,6 +46,14 @@ def test_a_row_is_a_label_with_colour_and_type(read, text):
         "colors": {"left_kidney": "#b96653", "right ventricle": "#000aff80"},
         "codes": {"left_kidney": {"scheme": "SCT", "value": "64033007", "meaning": "Kidney"}},
     }
+
+
+def test_what_makes_a_code_say_more_is_not_lost_in_silence(read, heard):
+    right = KIDNEY.replace("Left", "Right").replace("1,left", "2,right")
+    read(HEADER + KIDNEY + right + KIDNEY.replace("left_", "any_").replace("7771000", ""))
+    assert heard() == [
+        "heart.csv: modifiers and regions are not kept of 'left_kidney', 'right_kidney'"
+    ]
 
 
 def test_columns_may_be_in_any_order_and_others_are_passed_over(read):
@@ -117,6 +131,26 @@ def test_a_table_is_written_with_type_and_category(heart, out):
     ]
 
 
+@pytest.mark.parametrize(
+    ("code", "again"),
+    [
+        (("SCT", "64033007", "Kidney"), Code("SCT", "64033007", "Kidney")),
+        ((" SCT", "64033007", " Kidney "), Code("SCT", "64033007", " Kidney ")),
+        (("SCT", "6403\n3007 ", ""), Code("SCT", "6403 3007", "")),
+        (("SCT", " ", "Kidney"), None),
+        (("", "64033007", "Kidney"), None),
+    ],
+)
+def test_a_code_comes_back_or_is_reported(standard, out, code, again):
+    codes = {"LV": Code(*code)._asdict()}
+    labels = standard({"LV": 1}, colors={"LV": "#a1005c"}, codes=codes)
+    losses = slicer_csv.write(labels, out(".csv"))
+    assert slicer_csv.read(out(".csv")).codes == ({"LV": again} if again else {})
+    assert losses == [
+        "a Slicer colour table (csv) cannot hold every code as it is: changed for 'LV'"
+    ] * (again != Code(*code))
+
+
 def test_without_codes_there_are_no_terminology_columns(standard, out):
     labels = standard({"left, atrium": 1}, colors={"left, atrium": "#010203"})
     assert slicer_csv.write(labels, out(".csv")) == []
@@ -136,7 +170,7 @@ def test_quotation_marks_are_changed_because_slicer_cannot_read_them(standard, o
     assert losses == [
         "a Slicer colour table (csv) has no way to write the name '(none)', ' ': left out",
         "a Slicer colour table (csv) cannot hold every character of a name: 'a\"b' as \"a'b\"",
-        "a Slicer colour table (csv) cannot hold every character of a code: changed for 'a\"b'",
+        "a Slicer colour table (csv) cannot hold every code as it is: changed for 'a\"b'",
     ]
 
 

@@ -218,7 +218,8 @@ def from_data(data: object, source: str = "<data>", *, depth: int = 0) -> Node:
 
     Raises:
         TypeError: If there is an object of another kind, or a key that is not a text.
-        ValueError: If it is nested deeper than 100 levels, as data that contains itself is.
+        ValueError: If it is nested deeper than 100 levels, as data that contains itself is, or a
+            text holds half a character.
 
     Example:
         >>> labels = from_data({"labels": {"LV": 1, "RV": True}}, "heart")
@@ -234,7 +235,7 @@ def from_data(data: object, source: str = "<data>", *, depth: int = 0) -> Node:
         for key, value in data.items():
             if not isinstance(key, str):
                 raise TypeError(f"{source}: a key must be a text, not {key!r}")
-            name = Scalar(Place(f"{source}.{key}"), key, style="'")
+            name = Scalar(Place(f"{source}.{key}"), _whole(key, source), style="'")
             mapping.entries[key] = Entry(name, from_data(value, f"{source}.{key}", depth=depth + 1))
         return mapping
     if isinstance(data, list | tuple):
@@ -245,13 +246,22 @@ def from_data(data: object, source: str = "<data>", *, depth: int = 0) -> Node:
         ]
         return sequence
     if isinstance(data, str):
-        return Scalar(place, data, style="'")
+        return Scalar(place, _whole(data, source), style="'")
     if data is None or isinstance(data, bool | float):
         return Scalar(place, "" if data is None else str(data).lower())
     try:
         return Scalar(place, str(operator.index(data)))  # type: ignore[arg-type]
     except TypeError as error:
         raise TypeError(f"{source}: a manifest cannot hold {data!r}") from error
+
+
+def _whole(text: str, source: str) -> str:
+    # A lone surrogate, which no file can hold: it would be found when it is too late.
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{source}: {text!r} holds half a character") from error
+    return text
 
 
 class _Tree:

@@ -124,6 +124,15 @@ class LabelManager:
         """
         return annotations.aliases(self._manifest)
 
+    @property
+    def other_keys(self) -> tuple[str, ...]:
+        """The top-level keys of the manifest that are no part of a standard.
+
+        `to_dict` and `to_yaml` leave them out.
+        """
+        known = ("labels", "groups", *annotations.READERS)
+        return tuple(key for key in self._manifest.entries if key not in known)
+
     def __len__(self) -> int:
         return len(self._labels)
 
@@ -157,7 +166,11 @@ class LabelManager:
         """
         import yaml
 
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        data = self.to_dict()
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+        if "\x85" in text:  # NEL, which YAML 1.1 reads as the end of a line
+            text = yaml.safe_dump(data, sort_keys=False)
+        return text
 
     def get_value(self, name: str) -> int:
         """Return the integer value of the label `name`.

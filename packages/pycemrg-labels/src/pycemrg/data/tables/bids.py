@@ -14,19 +14,16 @@ tabular files.
   cerebrospinal fluid ...
 """
 
-import csv
-import io
 import os
 import re
 
-from pycemrg.core.whole_files import write_whole
 from pycemrg.data.annotations import Code
 from pycemrg.data.manager import LabelManager
 from pycemrg.data.tables import colors
 from pycemrg.data.tables.colors import RGBA
-from pycemrg.data.tables.columns import Record, read_records
+from pycemrg.data.tables.columns import Record, read_records, write_records
 from pycemrg.data.tables.lines import integer, one_line
-from pycemrg.data.tables.selection import Capacity, Row, listing, select
+from pycemrg.data.tables.selection import Capacity, Row, select
 from pycemrg.data.tables.standard import Standard
 
 COLUMNS = ("index", "name", "abbreviation", "color", "mapping")
@@ -73,9 +70,9 @@ def write(
 ) -> list[str]:
     """Write a segmentation look-up table and return what was lost, a sentence each.
 
-    Groups, the opacity of colours, aliases but the first, codes of other schemes than ``BIDS`` and
-    the meaning of codes are lost. Of several names of a value the last is written. A column without
-    any value is left out.
+    Groups, the opacity of colours, aliases but the first, codes but integers of the scheme ``BIDS``
+    and the meaning of codes are lost. Of several names of a value the last is written. A column
+    without any value is left out.
 
     Raises:
         FileExistsError: If the file exists and `overwrite` is False.
@@ -87,10 +84,8 @@ def write(
     losses += _lost(rows)
     cells = [_cells(row) for row in rows]
     used = [i for i in range(len(COLUMNS)) if i < 2 or any(row[i] != MISSING for row in cells)]
-    table = io.StringIO()
-    writer = csv.writer(table, delimiter="\t", lineterminator="\n")
-    writer.writerows([row[i] for i in used] for row in [list(COLUMNS), *cells])
-    write_whole(path, table.getvalue(), overwrite=overwrite)
+    table = [[row[i] for i in used] for row in [list(COLUMNS), *cells]]
+    write_records(path, "\t", table, overwrite=overwrite)
     return losses
 
 
@@ -117,10 +112,8 @@ def _code(record: Record) -> Code | None:
     return Code(SCHEME, str(integer(record.field("mapping"), "mapping")))
 
 
-def _is_mapping(code: Code | None) -> bool:
-    return (
-        code is not None and code.scheme == SCHEME and code.value.isascii() and code.value.isdigit()
-    )
+def _is_mapping(code: Code) -> bool:
+    return code.scheme == SCHEME and _MAPPING.fullmatch(code.value) is not None
 
 
 def _abbreviation(row: Row) -> str:
@@ -142,20 +135,16 @@ def _lost(rows: list[Row]) -> list[str]:
     lost = {
         "opacity": [row.name for row in rows if row.color and row.color.opacity != 255],
         "aliases but one abbreviation": [
-            row.name for row in rows if {*row.aliases} - {_abbreviation(row)}
+            row.name for row in rows if row.aliases not in ((), (_abbreviation(row),))
         ],
-        "codes of other schemes than BIDS": [
+        "codes but an integer of the scheme BIDS": [
             row.name for row in rows if row.code and not _is_mapping(row.code)
         ],
         "meaning of a code": [
             row.name for row in rows if row.code and _is_mapping(row.code) and row.code.meaning
         ],
     }
-    return [
-        f"{_CAPACITY.title} has no {what}: lost for {listing(names)}"
-        for what, names in lost.items()
-        if names
-    ]
+    return [_CAPACITY.lost(what, names) for what, names in lost.items() if names]
 
 
 def _spell(name: str) -> str | None:

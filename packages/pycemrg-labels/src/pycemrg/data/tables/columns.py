@@ -1,10 +1,13 @@
 """Tables whose first row names the columns."""
 
+import csv
+import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pycemrg.core.manifests import Place
+from pycemrg.core.whole_files import write_whole
 from pycemrg.data.tables.lines import Field, read_text, records
 
 
@@ -42,6 +45,24 @@ def read_records(
         if len(cells) != len(names):
             raise place.error(f"expected {len(names)} columns as in the header, got {len(cells)}")
         yield Record(place, dict(zip(names, cells, strict=True)))
+
+
+def write_records(
+    path: str | os.PathLike[str],
+    delimiter: str,
+    rows: Iterable[Sequence[object]],
+    *,
+    overwrite: bool,
+) -> None:
+    """Write the rows of a table, of which the first names the columns.
+
+    Raises:
+        FileExistsError: If the file exists and `overwrite` is False.
+        OSError: If it cannot be written.
+    """
+    table = io.StringIO()
+    csv.writer(table, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    write_whole(path, table.getvalue(), overwrite=overwrite)
 
 
 def _check_header(place: Place, names: list[str], required: Sequence[str]) -> None:

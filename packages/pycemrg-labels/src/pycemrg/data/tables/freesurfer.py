@@ -14,13 +14,13 @@ open, ``CTABreadASCII`` in FreeSurfer's utils/colortab.cpp.
 """
 
 import os
+from collections.abc import Iterator
 
-from pycemrg.core.whole_files import write_whole
 from pycemrg.data.manager import LabelManager
 from pycemrg.data.tables.color_rows import convention, parse, unblanked
 from pycemrg.data.tables.colors import RGBA
 from pycemrg.data.tables.lines import Field, integer, read_text
-from pycemrg.data.tables.selection import Capacity, select
+from pycemrg.data.tables.selection import Capacity, Row, write_lines
 from pycemrg.data.tables.standard import Standard
 
 
@@ -64,20 +64,21 @@ def write(
         OSError: If it cannot be written.
         ValueError: If a name would become another one, or a colour of the manifest is none.
     """
-    rows, losses = select(labels, _CAPACITY)
-    width = max((len(row.written) for row in rows), default=0)
-    lines = [f"{'#No.':<8}{'Label Name:':<{width}}    R   G   B   A"]
-    for row in rows:
-        red, green, blue, opacity = row.color or RGBA(0, 0, 0)
-        channels = " ".join(f"{part:3d}" for part in (red, green, blue, 255 - opacity))
-        lines.append(f"{row.value:<7} {row.written:<{width}}  {channels}")
-    write_whole(path, "\n".join([*lines, ""]), overwrite=overwrite)
-    return losses
+    return write_lines(labels, path, _CAPACITY, _lines, overwrite=overwrite)
 
 
 def recognises(text: str) -> bool:
     """Return whether a text looks like such a table."""
     return convention(text) == "freesurfer"
+
+
+def _lines(rows: list[Row]) -> Iterator[str]:
+    width = max((len(row.written) for row in rows), default=0)
+    yield f"{'#No.':<8}{'Label Name:':<{width}}    R   G   B   A"
+    for row in rows:
+        red, green, blue, opacity = row.rgba
+        channels = " ".join(f"{part:3d}" for part in (red, green, blue, 255 - opacity))
+        yield f"{row.value:<7} {row.written:<{width}}  {channels}"
 
 
 def _check_rest(rest: list[Field]) -> None:

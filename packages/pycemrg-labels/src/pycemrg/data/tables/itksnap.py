@@ -15,8 +15,8 @@ in its Logic/Common/ColorLabelTable.cxx.
 
 import os
 import re
+from collections.abc import Iterator
 
-from pycemrg.core.whole_files import write_whole
 from pycemrg.data.manager import LabelManager
 from pycemrg.data.tables.colors import RGBA
 from pycemrg.data.tables.lines import (
@@ -29,16 +29,12 @@ from pycemrg.data.tables.lines import (
     one_line,
     read_text,
 )
-from pycemrg.data.tables.selection import Capacity, Row, select
+from pycemrg.data.tables.selection import Capacity, Row, write_lines
 from pycemrg.data.tables.standard import Standard
 
 COLUMNS = ("IDX", "R", "G", "B", "A", "VIS", "MSH")
 
 _ROW = re.compile(r'(?P<numbers>[^"]*)"(?P<name>[^"]*)"\s*')
-_HEADER = """\
-# ITK-SnAP Label Description File
-# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL
-"""
 
 
 def read(path: str | os.PathLike[str]) -> LabelManager:
@@ -80,9 +76,7 @@ def write(
         OSError: If it cannot be written.
         ValueError: If a name would become another one, or a colour of the manifest is none.
     """
-    rows, losses = select(labels, _CAPACITY)
-    write_whole(path, _HEADER + "".join(map(_line, rows)), overwrite=overwrite)
-    return losses
+    return write_lines(labels, path, _CAPACITY, _lines, overwrite=overwrite)
 
 
 def recognises(text: str) -> bool:
@@ -105,14 +99,20 @@ def _row(line: Field) -> tuple[int, str, RGBA]:
     return integer(numbers[0], "IDX"), found["name"], RGBA(red, green, blue, opacity)
 
 
+def _lines(rows: list[Row]) -> Iterator[str]:
+    yield "# ITK-SnAP Label Description File"
+    yield "# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL"
+    yield from map(_line, rows)
+
+
 def _line(row: Row) -> str:
-    red, green, blue, opacity = row.color or RGBA(0, 0, 0)
+    red, green, blue, opacity = row.rgba
     # ITK-SNAP cuts 255 * A off where it should round, so the last digit is rounded up.
     alpha = f"{-(-opacity * 10_000 // 255) / 10_000:g}"
     shown = int(row.value != 0)
     return (
         f"{row.value:5d}  {red:4d} {green:4d} {blue:4d}  {alpha:>6}  {shown}  {shown}"
-        f'  "{row.written}"\n'
+        f'  "{row.written}"'
     )
 
 

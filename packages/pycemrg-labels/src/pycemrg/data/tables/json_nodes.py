@@ -33,6 +33,14 @@ def parse(text: str, source: str) -> Node:
     return _Reader(text, source).document()
 
 
+def peek(text: str) -> Node | None:
+    """Return a JSON document, None if it is none."""
+    try:
+        return parse(text, "")
+    except ValueError:
+        return None
+
+
 class _Reader:
     def __init__(self, text: str, source: str) -> None:
         self.text = text

@@ -19,7 +19,11 @@ MAX_BYTES = 2_000_000
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_DIGITS = 18
+INTEGERS = range(-(10**_DIGITS) + 1, 10**_DIGITS)
+"""The integers that are read."""
+
+_INTEGER = re.compile(rf"[+-]?[0-9]{{1,{_DIGITS}}}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 # What C calls white space; Python's `split` would also break a name at a no-break space.
 _FIELD = re.compile(r"[^ \t\v\f]+")

@@ -134,10 +134,7 @@ def consecutive(labels: LabelManager) -> LabelManager:
 
 def recognises(text: str) -> bool:
     """Return whether a text looks like a dataset.json."""
-    try:
-        root = json_nodes.parse(text, "")
-    except ValueError:
-        return False
+    root = json_nodes.peek(text)
     return isinstance(root, Mapping) and isinstance(root.get("labels"), Mapping)
 
 

@@ -1,13 +1,16 @@
 """What of a standard a format can hold, and a sentence for each thing that it cannot."""
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pycemrg.core.whole_files import write_whole
 from pycemrg.data.annotations import Code
 from pycemrg.data.manager import LabelManager
 from pycemrg.data.tables import colors
 from pycemrg.data.tables.colors import RGBA
+from pycemrg.data.tables.lines import INTEGERS
 
 
 def as_it_is(name: str) -> str | None:
@@ -28,7 +31,7 @@ class Capacity:
         title: Its name in a sentence.
         parts: Which of ``groups``, ``colors``, ``codes`` and ``aliases`` it has; what is missing
             here is reported, and what is present the writer takes care of.
-        values: The values it can hold, None for all integers.
+        values: The values it can hold; by default all that can be read again.
         spell: How it writes a name, None if it cannot.
         needs_color: Whether every row must have a colour.
         needs_one_name: Whether a value can have one name only.
@@ -36,10 +39,14 @@ class Capacity:
 
     title: str
     parts: frozenset[str] = frozenset()
-    values: range | None = None
+    values: range = INTEGERS
     spell: Callable[[str], str | None] = as_it_is
     needs_color: bool = False
     needs_one_name: bool = True
+
+    def lost(self, what: str, names: Iterable[str], *, are: bool = False) -> str:
+        """Return the sentence that the format has no `what`, which these names had or were."""
+        return f"{self.title} has no {what}: lost {'are' if are else 'for'} {listing(names)}"
 
 
 class Row(NamedTuple):
@@ -51,6 +58,11 @@ class Row(NamedTuple):
     color: RGBA | None
     code: Code | None
     aliases: tuple[str, ...]
+
+    @property
+    def rgba(self) -> RGBA:
+        """The colour, black if there is none."""
+        return self.color or RGBA(0, 0, 0)
 
 
 class Selection(NamedTuple):
@@ -74,11 +86,32 @@ def select(labels: LabelManager, capacity: Capacity) -> Selection:
     palette = _palette(labels, chosen, capacity, losses)
     codes, aliases = labels.codes, labels.aliases
     losses += _missing_parts(labels, chosen, capacity)
+    losses += _besides(labels)
     rows = [
         Row(name, written[name], value, palette.get(name), codes.get(name), aliases.get(name, ()))
         for name, value in chosen.items()
     ]
     return Selection(rows, losses)
+
+
+def write_lines(
+    labels: LabelManager,
+    path: str | os.PathLike[str],
+    capacity: Capacity,
+    layout: Callable[[list[Row]], Iterable[str]],
+    *,
+    overwrite: bool,
+) -> list[str]:
+    """Write the lines that `layout` makes of the rows, and return what was lost.
+
+    Raises:
+        FileExistsError: If the file exists and `overwrite` is False.
+        OSError: If it cannot be written.
+        ValueError: As for `select`.
+    """
+    rows, losses = select(labels, capacity)
+    write_whole(path, "".join(f"{line}\n" for line in layout(rows)), overwrite=overwrite)
+    return losses
 
 
 def listing(names: Iterable[str]) -> str:
@@ -98,8 +131,6 @@ def _few(items: list[str]) -> str:
 
 def _within_range(labels: LabelManager, capacity: Capacity, losses: list[str]) -> dict[str, int]:
     allowed = capacity.values
-    if allowed is None:
-        return dict(labels.labels)
     kept = {name: value for name, value in labels.labels.items() if value in allowed}
     outside = [f"{n!r} ({v})" for n, v in labels.labels.items() if v not in allowed]
     if outside:
@@ -175,8 +206,18 @@ def _missing_parts(labels: LabelManager, chosen: dict[str, int], capacity: Capac
     }
     words = {"colors": "colours", "codes": "terminology codes"}
     return [
-        f"{capacity.title} has no {words.get(part, part)}: lost "
-        f"{'are' if part == 'groups' else 'for'} {listing(names)}"
+        capacity.lost(words.get(part, part), names, are=part == "groups")
         for part, names in present.items()
         if names and part not in capacity.parts
     ]
+
+
+def _besides(labels: LabelManager) -> list[str]:
+    """Return what is lost of what the manifest says of other things than its labels."""
+    annotated = [*labels.colors, *labels.codes, *labels.aliases]
+    others = dict.fromkeys(name for name in annotated if name not in labels)
+    parts = {
+        "annotations of names that are no label": others,
+        "other parts of the manifest": labels.other_keys,
+    }
+    return [f"{what} are lost: {listing(names)}" for what, names in parts.items() if names]

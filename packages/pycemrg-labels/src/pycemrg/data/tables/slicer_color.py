@@ -14,14 +14,14 @@ leaves open, ``ReadCtblFile`` and ``WriteCtblFile`` in Slicer's vtkMRMLColorTabl
 
 import os
 import re
+from collections.abc import Iterator
 
 from pycemrg.core.manifests import Place
-from pycemrg.core.whole_files import write_whole
 from pycemrg.data.manager import LabelManager
 from pycemrg.data.tables.color_rows import convention, parse, unblanked
 from pycemrg.data.tables.colors import RGBA
 from pycemrg.data.tables.lines import read_text
-from pycemrg.data.tables.selection import Capacity, select
+from pycemrg.data.tables.selection import Capacity, Row, write_lines
 from pycemrg.data.tables.standard import Standard
 
 UNNAMED = "(none)"
@@ -78,18 +78,19 @@ def write(
         OSError: If it cannot be written.
         ValueError: If a name would become another one, or a colour of the manifest is none.
     """
-    rows, losses = select(labels, _CAPACITY)
-    lines = ["# Color table file", f"# {len(rows)} values"]
-    for row in rows:
-        channels = " ".join(map(str, row.color or ()))
-        lines.append(f"{row.value} {row.written} {channels}")
-    write_whole(path, "\n".join([*lines, ""]), overwrite=overwrite)
-    return losses
+    return write_lines(labels, path, _CAPACITY, _lines, overwrite=overwrite)
 
 
 def recognises(text: str) -> bool:
     """Return whether a text looks like such a table."""
     return convention(text) == "slicer"
+
+
+def _lines(rows: list[Row]) -> Iterator[str]:
+    yield "# Color table file"
+    yield f"# {len(rows)} values"
+    for row in rows:
+        yield f"{row.value} {row.written} {' '.join(map(str, row.rgba))}"
 
 
 def _spell(name: str) -> str | None:

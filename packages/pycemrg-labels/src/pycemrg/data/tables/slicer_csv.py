@@ -8,28 +8,28 @@ Source: https://slicer.readthedocs.io/en/latest/developer_guide/modules/colors.h
   ``TypeModifier``, ``Region`` and ``RegionModifier`` three more, such as ``Type_CodingScheme``,
   ``Type_CodeValue`` and ``Type_CodeMeaning``. Only ``LabelValue`` must be there; columns of other
   names are passed over.
-- The code of a label is its Type. Category, modifiers and region cannot be kept in a standard. A
-  written code gets the category Anatomical Structure (SCT 123037004), because Slicer wants a
-  category beside a type.
+- The code of a label is its Type. Category, modifiers and region cannot be kept in a standard; a
+  warning is logged where modifiers or regions make the code say more. A written code gets the
+  category Anatomical Structure (SCT 123037004), because Slicer wants a category beside a type.
 - A label without a name is called by the meaning of its type, after that of the type's modifier:
   ``Left Kidney``. One without that either, or called ``(none)``, is passed over.
 - Slicer's reader has no way to write a quotation mark in a value; elsewhere two stand for one, and
   that is read here. Values that hold a comma stand in quotation marks.
 """
 
-import csv
-import io
+import logging
 import os
 
-from pycemrg.core.whole_files import write_whole
 from pycemrg.data.annotations import Code
 from pycemrg.data.manager import LabelManager
 from pycemrg.data.tables.colors import RGBA
-from pycemrg.data.tables.columns import Record, read_records
+from pycemrg.data.tables.columns import Record, read_records, write_records
 from pycemrg.data.tables.lines import channel, integer, one_line
 from pycemrg.data.tables.selection import Capacity, Row, listing, select
 from pycemrg.data.tables.slicer_color import MAX_INDEX, UNNAMED
 from pycemrg.data.tables.standard import Standard
+
+logger = logging.getLogger(__name__)
 
 COLORS = ("Color_R", "Color_G", "Color_B", "Color_A")
 CODES = tuple(
@@ -37,6 +37,7 @@ CODES = tuple(
     for concept in ("Category", "Type", "TypeModifier", "Region", "RegionModifier")
     for part in ("CodingScheme", "CodeValue", "CodeMeaning")
 )
+_REFINEMENTS = ("TypeModifier", "Region", "RegionModifier")
 _CATEGORY = ("SCT", "123037004", "Anatomical Structure")
 
 
@@ -56,12 +57,18 @@ def read(path: str | os.PathLike[str]) -> LabelManager:
         >>> read(path).to_dict()
         {'labels': {'LV': 1}, 'colors': {'LV': '#a1005c'}}
     """
-    standard = Standard(os.fspath(path))
+    source = os.fspath(path)
+    standard, refined = Standard(source), []
     for record in read_records(path, ",", ["LabelValue"]):
         value = integer(record.field("LabelValue"), "LabelValue")
         name = _name(record)
         if name and name != UNNAMED:
-            standard.add(record.place, name, value, color=_color(record), code=_code(record))
+            code = _code(record)
+            standard.add(record.place, name, value, color=_color(record), code=code)
+            if code and any(record.text(f"{concept}_CodeValue") for concept in _REFINEMENTS):
+                refined.append(name)
+    if refined:
+        logger.warning("%s: modifiers and regions are not kept of %s", source, listing(refined))
     return standard.manager()
 
 
@@ -72,7 +79,7 @@ def write(
 
     Groups and aliases are lost, and so are negative values and those above 1,000,000. Of several
     names of a value the last is written. A quotation mark in a name or a code becomes an
-    apostrophe. A label without a colour gets one.
+    apostrophe, and a code has no blanks around it. A label without a colour gets one.
 
     Raises:
         FileExistsError: If the file exists and `overwrite` is False.
@@ -81,18 +88,16 @@ def write(
             none.
     """
     rows, losses = select(labels, _CAPACITY)
-    changed = [row.name for row in rows if row.code and any(_plain(p) != p for p in row.code)]
+    changed = [row.name for row in rows if row.code and _read_again(row.code) != row.code]
     if changed:
-        what = f"cannot hold every character of a code: changed for {listing(changed)}"
+        what = f"cannot hold every code as it is: changed for {listing(changed)}"
         losses.append(f"{_CAPACITY.title} {what}")
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
     columns = CODES if any(row.code for row in rows) else ()
-    writer.writerow(["LabelValue", "Name", *COLORS, *columns])
-    for row in rows:
-        codes = _codes(row)[: len(columns)]
-        writer.writerow([row.value, row.written, *(row.color or ()), *codes])
-    write_whole(path, table.getvalue(), overwrite=overwrite)
+    table = [
+        ("LabelValue", "Name", *COLORS, *columns),
+        *((row.value, row.written, *row.rgba, *_codes(row)[: len(columns)]) for row in rows),
+    ]
+    write_records(path, ",", table, overwrite=overwrite)
     return losses
 
 
@@ -117,6 +122,14 @@ def _code(record: Record) -> Code | None:
     scheme, value = record.text("Type_CodingScheme"), record.text("Type_CodeValue")
     meaning = record.cells.get("Type_CodeMeaning", "")
     return Code(scheme, value, meaning) if scheme and value else None
+
+
+def _read_again(code: Code) -> Code | None:
+    """Return what will be read of a code that is written."""
+    scheme, value, meaning = map(_plain, code)
+    return (
+        Code(scheme.strip(), value.strip(), meaning) if scheme.strip() and value.strip() else None
+    )
 
 
 def _codes(row: Row) -> list[str]:

@@ -119,9 +119,8 @@ def write(
 
 def recognises(text: str) -> bool:
     """Return whether a text looks like JSON with class maps."""
-    try:
-        root = json_nodes.parse(text, "")
-    except ValueError:
+    root = json_nodes.peek(text)
+    if root is None:
         return False
     # A dataset.json of nnU-Net has maps of integers and names too, of labels and channels.
     return not (isinstance(root, Mapping) and root.get("labels")) and any(_from_json(root))
