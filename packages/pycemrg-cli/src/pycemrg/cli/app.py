@@ -21,6 +21,7 @@ COMMANDS = {
     "init-models": Lazy("pycemrg.cli.scaffold:init_models", "Write a starter models.yaml."),
     "labels": Lazy("pycemrg.cli.labels:labels", "Label standards, and files that use them."),
     "models": Lazy("pycemrg.cli.models:models", "Models by name: fetch, find, verify, carry."),
+    "run": Lazy("pycemrg.cli.run:run", "Run a command to its end, and see what it wrote."),
 }
 
 EXPECTED = (OSError, ValueError, KeyError, RuntimeError, ImportError)

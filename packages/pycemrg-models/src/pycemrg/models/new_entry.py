@@ -8,7 +8,7 @@ MAX_LISTED = 20  # members of an archive in a comment
 class NewEntry(NamedTuple):
     """A model with one version, for a manifest.
 
-    Args:
+    Attributes:
         model: The name of the model.
         version: The name of the version, which is the default.
         url: Where its bytes are.
