@@ -60,12 +60,14 @@ def _unpack_member(
         path = members.add(name, "file", 0)
         tree.hard_link(path, members.path(member.linkname))
     elif member.isdir():
-        tree.make_folder(members.add(name, "folder"))
-    else:
+        members.add(name, "folder")
+    elif member.isreg():
         path = members.add(name, "file", member.size)
         stream.allow(member.size)
         with naming(name):
             _write(archive, member, path, tree)
+    else:
+        members.refuse(name, "neither file, folder nor link")
 
 
 def _ask_data_filter(member: tarfile.TarInfo, tree: Tree) -> None:
@@ -82,9 +84,10 @@ def _ask_data_filter(member: tarfile.TarInfo, tree: Tree) -> None:
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, tree: Tree) -> None:
-    content = archive.extractfile(member)
-    if content is None:
-        tree.members.refuse(member.name, "neither file, folder nor link")
-    pieces = iter(partial(content.read, PIECE), b"")
     executable = bool(member.mode & 0o100)
+    content = archive.extractfile(member)
+    if member.size == 0 or content is None:
+        tree.write_empty(path, executable=executable, mtime=member.mtime)
+        return
+    pieces = iter(partial(content.read, PIECE), b"")
     tree.write(path, pieces, member.size, executable=executable, mtime=member.mtime)

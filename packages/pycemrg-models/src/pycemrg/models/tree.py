@@ -30,10 +30,7 @@ class Tree:
         self.members = members
         self.tally = tally
         self._files: dict[str, Stored] = {}
-
-    def make_folder(self, path: str) -> None:
-        """Make a folder and those around it, if they are not there."""
-        (self.folder / path).mkdir(parents=True, exist_ok=True)
+        self._empty: dict[str, tuple[bool, float]] = {}
 
     def write(
         self,
@@ -76,13 +73,24 @@ class Tree:
                 os.utime(full, (mtime, mtime))
         self._files[path] = _stored(full, total.hexdigest())
 
+    def write_empty(self, path: str, *, executable: bool, mtime: float) -> None:
+        """Remember a file without content, for `finish` to write.
+
+        A tar of a few kilobytes may hold a million of them, and says so only one by one: that many
+        are refused before the first is on the disk.
+        """
+        self._empty[path] = executable, mtime
+
     def hard_link(self, path: str, to: str) -> None:
-        """Give a file that was written before a second name.
+        """Give a file that came before a second name.
 
         Raises:
             RuntimeError: If `to` is no such file.
             OSError: If it cannot be done.
         """
+        if to in self._empty:
+            self._empty[path] = self._empty[to]
+            return
         first = self._files.get(to)
         if first is None:
             self.members.refuse(path, f"a hard link to {to!r}, which is no file before it")
@@ -94,16 +102,21 @@ class Tree:
         self._files[path] = _stored(full, first.sha256)
 
     def finish(self) -> Listing:
-        """Make the symbolic links and say what the tree holds.
+        """Make empty files and folders and, last of all, symbolic links; say what the tree holds.
 
         Raises:
             RuntimeError: If a link leads out of the tree.
-            OSError: If one cannot be made.
+            OSError: If something cannot be made.
         """
         self.members.follow_links()
+        for path, (executable, mtime) in self._empty.items():
+            self.write(path, (), 0, executable=executable, mtime=mtime)
+        folders = self.members.empty_folders()
+        for path in folders:
+            (self.folder / path).mkdir(parents=True, exist_ok=True)
         for path, to in self.members.links.items():
             self._place(path).symlink_to(to)
-        return Listing(self._files, self.members.links, self.members.empty_folders())
+        return Listing(self._files, self.members.links, folders)
 
     def _place(self, path: str) -> Path:
         full = self.folder / path

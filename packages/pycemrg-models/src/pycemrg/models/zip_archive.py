@@ -17,7 +17,7 @@ from pycemrg.models.zip_contents import METHODS, pieces, reader_of
 MAX_DIRECTORY = MAX_MEMBERS * 512  # bytes; zipfile reads it all at once
 WORTH_THREADS = 8 << 20  # bytes
 
-_ENCRYPTED = 0x41  # APPNOTE.TXT 4.4.4, bits 0 and 6
+_ENCRYPTED, _PATCH = 0x41, 0x20  # APPNOTE.TXT 4.4.4, bits 0 and 6, and 5
 _ENTRY = b"PK\x01\x02"  # 4.3.12, what each entry of the directory starts with
 
 
@@ -96,8 +96,10 @@ def _add(archive: zipfile.ZipFile, member: zipfile.ZipInfo, tree: Tree) -> str:
     kind = stat.S_IFMT(member.external_attr >> 16)
     if member.flag_bits & _ENCRYPTED:
         tree.members.refuse(name, "encrypted")
+    if member.flag_bits & _PATCH:
+        tree.members.refuse(name, "a patch for a file, not a file")
     if name.endswith("/") or kind == stat.S_IFDIR:
-        tree.make_folder(tree.members.add(name, "folder"))
+        tree.members.add(name, "folder")
         return ""
     if kind == stat.S_IFLNK:
         if member.file_size > MAX_LINK:
