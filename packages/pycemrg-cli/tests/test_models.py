@@ -321,6 +321,14 @@ def test_lint_prints_annotations_and_json(folder):
     assert [each["code"] for each in found] == ["no-default", "no-sha256"]
 
 
+def test_an_annotation_ends_where_its_message_does(folder):
+    (folder / "100%, a:b.yaml").write_text("seg: {versions: {v1: {url: 'https://a/b%20c.pth'}}}\n")
+    done = run("lint", "100%, a:b.yaml", "--format", "github")
+    warning = done.stdout.splitlines()[1]
+    assert warning.startswith("::warning file=100%25%2C a%3Ab.yaml,line=1,col=")
+    assert "https://a/b%2520c.pth has no 'sha256'" in warning
+
+
 def test_lint_online_prints_sizes_and_finds_local_files_missing(folder):
     (folder / "v1.zip").unlink()
     done = run("lint", "models.yaml", "--online")

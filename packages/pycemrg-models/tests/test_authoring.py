@@ -181,6 +181,26 @@ def test_the_address_of_a_file_starts_at_the_manifest_if_it_is_below(folder, man
         assert fetched(folder / manifest) == folder / "weights/model.pth"
 
 
+def test_links_on_the_way_to_a_file_stay_unless_they_lead_back(folder):
+    (folder / "data").mkdir()
+    (folder / "study").mkdir()
+    (folder / "data/model.pth").write_bytes(b"weights")
+    (folder / "study/models.yaml").touch()
+    (folder / "study/weights").symlink_to("../data")
+    (folder / "link").symlink_to("study/weights")
+
+    def url(source, manifest):
+        return describe_source("seg", "v1", source, manifest=manifest).url
+
+    assert url("study/weights/model.pth", "study/models.yaml") == "file://weights/model.pth"
+    assert url("data/model.pth", "study/models.yaml") == f"file://{folder}/data/model.pth"
+    # `link/..` is where the link leads to and not where it lies.
+    (folder / "models.yaml").write_text("# another folder\n")
+    assert url("link/../data/model.pth", "models.yaml") == "file://data/model.pth"
+    assert url("data/model.pth", "link/../models.yaml") == "file://data/model.pth"
+    assert url("link/model.pth", "models.yaml") == "file://link/model.pth"
+
+
 @pytest.mark.parametrize("source", ["file://model.pth", "file://{}/model.pth"])
 def test_the_url_of_a_file_will_do(folder, source):
     (folder / "model.pth").write_bytes(b"weights")

@@ -1,6 +1,7 @@
 """What the `lint` commands find, printed for people, programs and workflows."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,26 @@ def report(findings: Sequence[Finding], style: str) -> None:
         click.echo(json.dumps(findings, indent=2))
     else:
         for finding in findings:
-            click.echo(_LINE[style].format(**finding))
+            click.echo(_LINE[style].format(**(_escaped(finding) if style == "github" else finding)))
     severities = [finding["severity"] for finding in findings]
     errors, warnings = severities.count("error"), severities.count("warning")
     click.echo(f"{errors} errors, {warnings} warnings", err=True)
     if errors:
         raise SystemExit(1)
+
+
+def _escaped(finding: Finding) -> Finding:
+    """Return a finding whose texts end no annotation and no field of one.
+
+    These are the rules of actions/toolkit for workflow commands.
+    """
+    escaped = {key: str(value).replace("%", "%25") for key, value in finding.items()}
+    escaped = {key: re.sub(r"[\r\n]", _hex, text) for key, text in escaped.items()}
+    return {**escaped, "file": re.sub("[:,]", _hex, escaped["file"])}
+
+
+def _hex(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]):02X}"
 
 
 def _load_error(manifest: Path, text: str) -> Finding:

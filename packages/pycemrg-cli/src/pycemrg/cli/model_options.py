@@ -67,11 +67,12 @@ def version_names(manifest: Path) -> list[str]:
     from pycemrg.core.manifests import Mapping
     from pycemrg.models.manifest import Manifest
 
+    loaded = Manifest(manifest)
     names = []
-    for key, model in Manifest(manifest).root:
-        versions = model.get("versions") if isinstance(model, Mapping) else None
+    for model in loaded.models():
+        versions = loaded.root.section(model).get("versions")
         known = versions.entries if isinstance(versions, Mapping) else {}
-        names += [f"{key.text}@{version}" for version in known] or [key.text]
+        names += [f"{model}@{version}" for version in known] or [model]
     return names
 
 

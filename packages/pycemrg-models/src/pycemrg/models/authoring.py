@@ -83,7 +83,7 @@ def describe_source(
     folder = None if manifest is None else Path(manifest).absolute().parent
     fields = {"unzipped_target_path": "." if target is None else target, "archive": archive}
     entry = _entry(model, version, {"url": _address(source, folder), **fields}, folder)
-    secrets = _secrets(entry)
+    remarks = _secrets(entry)
     if target is not None and entry.archive is None:
         raise ValueError(
             f"{entry.source} is no archive by its name, so there is nothing to choose in it; "
@@ -91,13 +91,10 @@ def describe_source(
         )
     with tempfile.TemporaryDirectory() as temporary, _opened(entry, temporary, progress) as opened:
         file, found = opened
-        new = NewEntry(model, version, entry.url, *found, archive, remarks=secrets)
+        new = NewEntry(model, version, entry.url, *found, archive, remarks=remarks)
         if entry.archive is None:
-            return new._replace(remarks=(*secrets, *_look_at(file, entry, archive)))
-        tree = Path(temporary, "tree")
-        tree.mkdir()
-        with meter(entry.name, "unpack", progress) as tell:
-            listing = archives.extract(file, entry.archive, tree, entry.source, tell)
+            return new._replace(remarks=(*remarks, *_look_at(file, entry, archive)))
+        listing = _unpack(file, entry, Path(temporary, "tree"), progress)
     return _choose(new, entry, listing, target)
 
 
@@ -125,10 +122,17 @@ def _file_url(path: Path, folder: Path | None) -> str:
         raise FileNotFoundError(f"no file at {path}; an address starts with https:// or http://")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, which has no sha256; pack it into an archive")
-    place = Path(os.path.abspath(path))  # noqa: PTH100 - links stay, but `..` would not be inside
-    if folder is not None and place.is_relative_to(folder):
-        place = place.relative_to(folder)
-    return f"file://{_encoded(place.as_posix())}"
+    return f"file://{_encoded(_place(path, folder).as_posix())}"
+
+
+def _place(path: Path, folder: Path | None) -> Path:
+    """Return a path from `folder` if it leads down from there, as written or without links."""
+    real = Path(os.path.realpath(path.parent), path.name)
+    if folder is not None:
+        for place, above in ((path.absolute(), folder), (real, Path(os.path.realpath(folder)))):
+            if ".." not in place.parts and place.is_relative_to(above):
+                return place.relative_to(above)
+    return real if ".." in path.parts else path.absolute()
 
 
 def _encoded(path: str) -> str:
@@ -176,6 +180,12 @@ def _opened(
         received = download(entry.url, partial, tell=tell)
     with partial.body.open("rb") as file:
         yield file, received.digest
+
+
+def _unpack(file: BinaryIO, entry: Entry, tree: Path, progress: Report | None) -> Listing:
+    tree.mkdir()
+    with meter(entry.name, "unpack", progress) as tell:
+        return archives.extract(file, str(entry.archive), tree, entry.source, tell)
 
 
 def _look_at(file: BinaryIO, entry: Entry, archive: str | None) -> tuple[str, ...]:
