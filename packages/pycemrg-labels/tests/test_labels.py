@@ -259,6 +259,21 @@ groups:
     ]
 
 
+def test_many_problems_are_found_soon_and_said_in_short(manager):
+    labels = "".join(f"  structure_{n}: {n}\n" for n in range(500))
+    groups = "".join(f"  group_{n}: [structura_{n}]\n" for n in range(500))
+    with pytest.MonkeyPatch.context() as patch:
+        asked = []
+        patch.setattr("pycemrg.data.groups.did_you_mean", lambda *a: asked.append(a) or " (near?)")
+        problems = manager(f"labels:\n{labels}groups:\n{groups}").problems()
+    assert len(problems) == 500
+    assert "(near?)" in problems[0].message
+    assert "(near?)" not in problems[-1].message
+    assert len(asked) * 1000 < 60_000
+    assert problems[0].message.count("structure_") == 40
+    assert "structure_39 and 460 more; groups: group_0" in problems[0].message
+
+
 def test_a_faultless_manifest_has_no_problems(manager):
     assert manager().problems() == []
 

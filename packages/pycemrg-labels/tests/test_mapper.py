@@ -55,6 +55,13 @@ def test_a_conflicting_standard_is_not_applied(mapper):
         conflicting.apply([1])
 
 
+def test_a_pair_resolves_a_conflict(mapper):
+    source, target = standard({"old": 1, "LV": 1}), standard({"old": 5, "LV": 6})
+    with pytest.raises(ValueError, match="or map them to one with pairs="):
+        LabelMapper(source, target).apply([1])
+    assert LabelMapper(source, target, pairs={"old": "LV"}).apply([1]).tolist() == [6]
+
+
 def test_a_swap_is_applied_at_once(mapper):
     pytest.importorskip("numpy")
     swap = mapper("labels: {LV: 1, RV: 2}", "labels: {LV: 2, RV: 1}")
@@ -135,6 +142,26 @@ def test_the_report_tells_what_happens_to_every_label():
     assert report.colliding == [("cord", 10, "RV")]
     assert report.conflicting == {}
     assert report.unnamed == {}
+
+
+def test_a_kept_value_with_another_name_in_the_target_is_told_and_not_refused():
+    mapper = LabelMapper(standard({"vein": 7, "LV": 1}), standard({"LV": 2, "RV": 7, "aorta": 1}))
+    report = mapper.report()
+    assert report.same_value == [("vein", 7, "RV")]
+    assert report.colliding == []
+    assert "same value: vein keeps 7, which the target calls RV" in str(report)
+    assert mapper.report({1: 5}).same_value == []
+    assert mapper.apply([7, 1]).tolist() == [7, 2]
+
+
+def test_near_names_are_sought_as_long_as_that_takes_no_time(monkeypatch):
+    asked = []
+    monkeypatch.setattr("pycemrg.data.report.near_names", lambda *a: asked.append(a) or ["near"])
+    source = standard({f"old_{n}": n for n in range(500)})
+    report = LabelMapper(source, standard({f"new_{n}": n for n in range(500)})).report()
+    assert len(report.only_in_target) == 500
+    assert (report.only_in_target["new_0"], report.only_in_target["new_499"]) == (["near"], [])
+    assert len(asked) * 500 <= 50_000
 
 
 def test_the_report_for_an_image_is_about_the_values_in_it():

@@ -7,9 +7,11 @@ may have used the same keys for something else.
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pycemrg.core.manifests import Mapping, Node, Scalar, Sequence
+
+Annotation = TypeVar("Annotation")
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?", re.ASCII)
 
@@ -59,6 +61,14 @@ READERS: dict[str, Callable[[Mapping], dict[str, Any]]] = {
     "codes": codes,
     "aliases": aliases,
 }
+
+
+def usable(read: Callable[[], dict[str, Annotation]]) -> dict[str, Annotation]:
+    """Return annotations, none if the manifest uses their key for something of its own."""
+    try:
+        return read()
+    except ValueError:
+        return {}
 
 
 def _entries(manifest: Mapping, key: str) -> Iterator[tuple[str, Node]]:

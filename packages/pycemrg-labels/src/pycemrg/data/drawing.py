@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pycemrg.core.whole_files import whole_file
+from pycemrg.data.annotations import usable
+from pycemrg.data.extras import need
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,20 +47,21 @@ def draw_slices(
         FileExistsError: If the picture exists and `overwrite` is False.
         ImportError: If matplotlib is missing (``pycemrg-labels[plots]``).
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.patches import Patch
-    except ImportError as error:
-        raise ImportError(
-            "drawing needs matplotlib; "
-            "install it with: python -m pip install 'pycemrg-labels[plots]'"
-        ) from error
+    need("plots", "drawing a picture", "matplotlib", "numpy")
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
     from pycemrg.data.counting import count_values
 
     array, spacing = _to_ras(volume)
     counts = count_values(array)
     colors = _colors([value for value in counts if value != 0], labels)
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    handles = [
+        Patch(facecolor=color, label=_caption(value, counts[value] * volume.voxel_ml, labels))
+        for value, color in colors.items()
+    ]
+    size, columns = _layout([str(handle.get_label()) for handle in handles])
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, 3)
     for axis, (view, ax) in enumerate(zip(VIEWS, axes, strict=True)):
         across, up = [other for other in range(3) if other != axis]
@@ -70,17 +73,23 @@ def draw_slices(
         )
         ax.set_title(view)
         ax.set(xticks=[], yticks=[], xlabel=DIRECTIONS[across], ylabel=DIRECTIONS[up])
-    handles = [
-        Patch(facecolor=color, label=_caption(value, counts[value] * volume.voxel_ml, labels))
-        for value, color in colors.items()
-    ]
-    figure.legend(
-        handles=handles, loc="outside right upper", fontsize="small", ncols=1 + len(handles) // 26
+    legend = figure.legend(
+        handles=handles, loc="outside right upper", fontsize="small", ncols=columns
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name is no formula, whatever dollars it has
     target = Path(path)
     with whole_file(target, overwrite=overwrite) as draft:
         figure.savefig(draft, dpi=150)
     return target.absolute()
+
+
+def _layout(captions: list[str]) -> tuple[tuple[float, float], int]:
+    """Return a size in inches that has room for the captions, and in how many columns they go."""
+    columns = min(1 + len(captions) // 27, 4)
+    rows = -(-len(captions) // columns)
+    width = 0.7 + 0.08 * max(map(len, captions), default=0)
+    return (9 + columns * width, max(4.5, 0.5 + 0.2 * rows)), columns
 
 
 def _to_ras(volume: "LabelVolume") -> "tuple[np.ndarray[Any, Any], list[float]]":
@@ -123,7 +132,8 @@ def _painted(
 
 
 def _colors(values: list[int], labels: "LabelManager") -> dict[int, tuple[float, float, float]]:
-    given = {labels.labels[name]: color for name, color in labels.colors.items() if name in labels}
+    known = usable(lambda: labels.colors)
+    given = {labels.labels[name]: color for name, color in known.items() if name in labels}
     return {
         value: _rgb(given[value])
         if value in given

@@ -127,7 +127,7 @@ class LabelMapper:
                 raise ValueError(
                     f"{self.source.source}: the value {value} has several names, and {name!r} "
                     f"maps to {target} where another maps to {mapping[value]}; "
-                    "give each structure a value of its own"
+                    "give each structure a value of its own, or map them to one with pairs="
                 )
         return Rules(mapping, unmapped, collisions, self.source._names, self.target._names)
 

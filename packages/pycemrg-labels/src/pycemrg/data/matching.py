@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pycemrg.core.near_names import did_you_mean
+from pycemrg.data.annotations import usable
 
 if TYPE_CHECKING:
     from pycemrg.data.manager import LabelManager
@@ -22,7 +23,8 @@ def match_names(
         ValueError: If a label shares aliases with several labels of the target.
     """
     _check_pairs(source, target, pairs)
-    source_aliases, target_aliases = _aliases(source), _aliases(target)
+    source_aliases = usable(lambda: source.aliases)
+    target_aliases = usable(lambda: target.aliases)
     by_alias = _target_names(target, target_aliases)
     matches = {}
     for name in source:
@@ -41,14 +43,6 @@ def _check_pairs(source: "LabelManager", target: "LabelManager", pairs: Mapping[
             if name not in standard:
                 question = did_you_mean(name, standard)
                 raise KeyError(f"pairs: no label named {name!r} in {standard.source}{question}")
-
-
-def _aliases(standard: "LabelManager") -> Mapping[str, tuple[str, ...]]:
-    """Return the aliases; none if the manifest uses that key for something of its own."""
-    try:
-        return standard.aliases
-    except ValueError:
-        return {}
 
 
 def _target_names(

@@ -4,18 +4,17 @@ Only the tags change. Whatever else a file holds, down to its blanks, is written
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pycemrg.core.whole_files import whole_file
+from pycemrg.data.extras import need
 from pycemrg.data.formats.naming import naming
+from pycemrg.data.progress import Progress
 from pycemrg.data.rules import Collisions, Unmapped
 
 if TYPE_CHECKING:
     from pycemrg.data.mapper import LabelMapper
-
-Progress = Callable[[int, int], object]
 
 SUFFIXES = (".elem", ".vtk", ".vtu", ".vtp")
 
@@ -75,7 +74,7 @@ def relabel_mesh(
     if target.suffix.lower() != suffix:
         raise ValueError(f"{target} must end in {suffix}, as {source} does; nothing is converted")
     rules = mapper.rules(unmapped=unmapped, collisions=collisions)
-    _need_numpy()
+    need("meshes", "reading the tags of a mesh", "numpy")
     with naming(source), whole_file(target, overwrite=overwrite) as draft:
         if suffix == ".elem":
             from pycemrg.data.formats.elem import relabel_elem
@@ -112,7 +111,7 @@ def count_tags(
     """
     path = Path(path)
     suffix = _suffix(path)
-    _need_numpy()
+    need("meshes", "reading the tags of a mesh", "numpy")
     with naming(path):
         if suffix == ".elem":
             from pycemrg.data.formats.elem import count_elem
@@ -128,13 +127,3 @@ def _suffix(path: Path) -> str:
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: meshes are read from {', '.join(SUFFIXES)}, not {suffix!r}")
     return suffix
-
-
-def _need_numpy() -> None:
-    try:
-        import numpy  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "the tags of a mesh need numpy; "
-            "install it with: python -m pip install 'pycemrg-labels[meshes]'"
-        ) from error

@@ -9,6 +9,9 @@ from pycemrg.core.near_names import near_names
 if TYPE_CHECKING:
     from pycemrg.data.manager import LabelManager
 
+COMPARISONS = 50_000
+"""How many pairs of names are compared to find near ones: less than a second."""
+
 
 @dataclass(frozen=True)
 class MapReport:
@@ -26,6 +29,9 @@ class MapReport:
         colliding: ``(source name, value, target name)`` of labels without a target whose value, if
             it is kept, means another structure in the target.
         unnamed: Value to count of values that are present and have no name in the source.
+        same_value: ``(source name, value, target name)`` of labels without a target whose value, if
+            it is kept, has another name in the target, which no label becomes. They are not
+            refused, because they may well be one structure under two names.
     """
 
     changed: list[tuple[str, int, int]]
@@ -36,6 +42,7 @@ class MapReport:
     conflicting: dict[int, list[tuple[str, int]]]
     colliding: list[tuple[str, int, str]]
     unnamed: dict[int, int]
+    same_value: list[tuple[str, int, str]]
 
     @property
     def is_lossy(self) -> bool:
@@ -63,6 +70,8 @@ class MapReport:
             yield f"conflict: the value {value} has several names: {listed}"
         for name, value, other in self.colliding:
             yield f"collision: {name} would keep {value}, which is {other} in the target"
+        for name, value, other in self.same_value:
+            yield f"same value: {name} keeps {value}, which the target calls {other}"
         for value, count in self.unnamed.items():
             yield f"no name: the value {value}, present {count:,} times"
 
@@ -86,6 +95,8 @@ def make_report(
         for name, value in labels.items()
         if name in matches
     ]
+    targets = {target.labels[other] for other in matches.values()}
+    kept = list(_kept_under_another_name(labels, source, target, matches))
     return MapReport(
         changed=[row for row in matched if row[1] != row[2]],
         unchanged=[row for row in matched if row[1] == row[2]],
@@ -93,16 +104,19 @@ def make_report(
         only_in_target=_only_in_target(source, target, matches),
         merged=_merged(matched),
         conflicting=_conflicting(matched),
-        colliding=_colliding(labels, source, target, matches),
+        colliding=[row for row in kept if row[1] in targets],
         unnamed={v: n for v, n in (counts or {}).items() if v not in source._names},
+        same_value=[row for row in kept if row[1] not in targets],
     )
 
 
 def _only_in_target(
     source: "LabelManager", target: "LabelManager", matches: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    free = [name for name in source if name not in matches]
-    return {name: near_names(name, free) for name in target if name not in set(matches.values())}
+    free, reached = [name for name in source if name not in matches], set(matches.values())
+    missing = [name for name in target if name not in reached]
+    sought = COMPARISONS // max(len(free), 1)
+    return {name: near_names(name, free) if n < sought else [] for n, name in enumerate(missing)}
 
 
 def _merged(matched: list[tuple[str, int, int]]) -> dict[int, list[str]]:
@@ -119,16 +133,14 @@ def _conflicting(matched: list[tuple[str, int, int]]) -> dict[int, list[tuple[st
     return {v: rows for v, rows in by_value.items() if len({target for _, target in rows}) > 1}
 
 
-def _colliding(
+def _kept_under_another_name(
     labels: Mapping[str, int],
     source: "LabelManager",
     target: "LabelManager",
     matches: Mapping[str, str],
-) -> list[tuple[str, int, str]]:
+) -> Iterator[tuple[str, int, str]]:
     mapped = {source.labels[name] for name in matches}
-    becomes = {target.labels[other]: other for other in matches.values()}
-    return [
-        (name, value, becomes[value])
-        for name, value in labels.items()
-        if value in becomes and value not in mapped
-    ]
+    names = {**target._names, **{target.labels[other]: other for other in matches.values()}}
+    for name, value in labels.items():
+        if value in names and value not in mapped:
+            yield name, value, names[value]

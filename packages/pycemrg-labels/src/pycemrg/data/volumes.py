@@ -1,12 +1,13 @@
 """Volume files, whose labels are read and replaced: NIfTI and NRRD."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pycemrg.core.whole_files import whole_file
+from pycemrg.data.extras import need
 from pycemrg.data.formats.naming import naming
+from pycemrg.data.progress import Progress
 from pycemrg.data.rules import Collisions, Unmapped
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
     from pycemrg.data.mapper import LabelMapper
 
-Progress = Callable[[int, int], object]
-
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr")
+
+_WHAT = "reading or writing a volume"
 
 
 class LabelVolume(NamedTuple):
@@ -70,10 +71,10 @@ def read_labels(path: str | os.PathLike[str], *, progress: Progress | None = Non
     """
     path = Path(path)
     if _suffix(path).startswith(".nii"):
-        _need("nibabel")
+        need("volumes", _WHAT, "numpy", "nibabel")
         from pycemrg.data.formats.nifti import read_nifti as read
     else:
-        _need("numpy")
+        need("volumes", _WHAT, "numpy")
         from pycemrg.data.formats.nrrd import read_nrrd as read
     with naming(path):
         return LabelVolume(*read(path, progress))
@@ -143,10 +144,10 @@ def relabel_volume(
         raise ValueError(f"{target} must end in {listed}, as {source} is relabelled, not converted")
     rules = mapper.rules(unmapped=unmapped, collisions=collisions)
     if is_nifti:
-        _need("nibabel")
+        need("volumes", _WHAT, "numpy", "nibabel")
         from pycemrg.data.formats.nifti import relabel_nifti as relabel
     else:
-        _need("numpy")
+        need("volumes", _WHAT, "numpy")
         from pycemrg.data.formats.nrrd import relabel_nrrd as relabel
     with naming(source), whole_file(target, overwrite=overwrite) as draft:
         relabel(source, draft, rules, dtype, progress)
@@ -158,15 +159,3 @@ def _suffix(path: Path) -> str:
         if path.name.lower().endswith(suffix):
             return suffix
     raise ValueError(f"{path}: volumes are read from {', '.join(SUFFIXES)}, not {path.suffix!r}")
-
-
-def _need(library: str) -> None:
-    import importlib
-
-    try:
-        importlib.import_module(library)
-    except ImportError as error:
-        raise ImportError(
-            "reading and writing volumes needs numpy and nibabel; "
-            "install them with: python -m pip install 'pycemrg-labels[volumes]'"
-        ) from error

@@ -4,7 +4,7 @@ The first line is the number of elements; `pycemrg.data.formats.elements` tells 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ import numpy as np
 
 from pycemrg.data.formats.elements import ElementError, Tags, find_tags
 from pycemrg.data.formats.numerals import DIGITS, Replacements
+from pycemrg.data.progress import Progress
 from pycemrg.data.rules import Rules
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], object]
 
 BLOCK = 256 * 1024
 """Bytes in a block and in the longest line. With all that is made of it, it fits the cache."""

@@ -16,7 +16,8 @@ from nibabel.spatialimages import HeaderDataError
 
 from pycemrg.data.chunks import chunks
 from pycemrg.data.counting import integral
-from pycemrg.data.formats.voxels import Progress, Tally, damage, read_voxels, skip, write_voxels
+from pycemrg.data.formats.voxels import damage, read_voxels, skip, write_voxels
+from pycemrg.data.progress import Progress, Tally
 from pycemrg.data.relabel import relabel_by
 from pycemrg.data.rules import Rules
 

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from pycemrg.data.formats.nrrd_header import Header, read_header
 from pycemrg.data.formats.text_array import TextArray
-from pycemrg.data.formats.voxels import Progress, Tally, damage, read_voxels, skip, write_voxels
+from pycemrg.data.formats.voxels import damage, read_voxels, skip, write_voxels
+from pycemrg.data.progress import Progress, Tally
 from pycemrg.data.relabel import relabel_by
 from pycemrg.data.rules import Rules
 

@@ -1,17 +1,18 @@
-"""The voxels of a file, read and written a piece at a time, and how many of them are done.
+"""The voxels of a file, read and written a piece at a time.
 
 Their bytes stand in the file with the first axis fastest, as NIfTI and NRRD have it.
 """
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 
+from pycemrg.data.progress import Tally
+
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], object]
 
 PIECE = 2**20
 """Bytes that are read or written at a time."""
@@ -32,27 +33,6 @@ class Writable(Protocol):
 
     def write(self, data: Any, /) -> object:
         """Write the bytes of an array."""
-
-
-class Tally:
-    """Counts the voxels that are done and tells `progress` after each piece.
-
-    Example:
-        >>> tally = Tally(print, 2 * 1000)
-        >>> tally.add(250)
-        250 2000
-    """
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress = progress
-        self._done = 0
-        self._total = total
-
-    def add(self, voxels: int) -> None:
-        """Count some more voxels."""
-        self._done += voxels
-        if self._progress is not None:
-            self._progress(self._done, self._total)
 
 
 @contextmanager
