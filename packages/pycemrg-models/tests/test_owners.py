@@ -68,3 +68,19 @@ def test_where_there_is_no_proc_names_say_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("pycemrg.models.owners.PROC", tmp_path)
     assert len(owned_name()) == 32
     assert not has_ended(name)
+
+
+@linux_only
+def test_nothing_is_known_of_a_process_that_proc_hides(tmp_path, monkeypatch):
+    """As mounted with `hidepid` on machines that many share."""
+    name = owned_name()
+    (tmp_path / "sys").symlink_to("/proc/sys")
+    (tmp_path / "self").symlink_to("/proc/self")
+    monkeypatch.setattr("pycemrg.models.owners.PROC", tmp_path)
+    assert not has_ended(name)
+    folder, _, owner = name.rpartition(".")
+    here = owner.rpartition("-")[0].rpartition("-")[0]
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        pass
+    assert has_ended(f"{folder}.{here}-{child.pid}-1")
+    assert not has_ended(f"{folder}.{here}-{10**30}-1")

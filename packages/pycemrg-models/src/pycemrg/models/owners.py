@@ -34,7 +34,7 @@ def has_ended(name: str) -> bool:
         if f"{boot}-{namespace}" != _here():
             return False  # of another machine or container, of which nothing is known here
         return _started(int(pid)) != started
-    except (OSError, ValueError):
+    except (OSError, OverflowError, ValueError):
         return False
 
 
@@ -47,11 +47,17 @@ def _here() -> str:
 def _started(pid: int) -> str:
     """Return when a process started, in clock ticks since the boot; "" if it has ended.
 
+    Raises OSError if that cannot be known.
+
     Source: proc(5), fields 3 and 22 of ``/proc/PID/stat``. The name of the program, field 2, may
     hold blanks and parentheses.
     """
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return ""
+        try:
+            os.kill(pid, 0)  # proc(5), hidepid: those of other users may be hidden
+        except ProcessLookupError:
+            return ""
+        raise
     return "" if fields[0] in "ZX" else fields[19]
