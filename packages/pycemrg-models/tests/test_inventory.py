@@ -117,18 +117,23 @@ def test_the_source_of_a_download_is_listed_without_secrets(tmp_path, site, mani
     assert found.key == only(tmp_path).name
 
 
-@pytest.mark.parametrize("mtime", [-(2**40), 2**40])
-def test_a_time_that_no_calendar_knows_is_listed_all_the_same(tmp_path, store_of, mtime):
+@pytest.mark.parametrize("used", [-(2.0**40), 2.0**40])
+def test_a_time_that_no_calendar_knows_is_listed_all_the_same(store_of, monkeypatch, used):
     cache = store_of(seg=MEMBERS).cache
-    os.utime(only(tmp_path) / "entry.json", (0, mtime))
+    really = inventory.read_record  # not every file system can hold such a time
+    monkeypatch.setattr(inventory, "read_record", lambda folder: (really(folder)[0], used))
     (found,) = cache.list_objects()
-    assert (found.used.year < 1970) is (mtime < 0)
+    assert (found.used.year == 1) is (used < 0)
 
 
 def test_what_is_as_it_was_stored_is_no_damage(tmp_path, store_of):
     cache = store_of(small=MEMBERS, large=LARGE).cache
     assert cache.verify() == []
     assert cache.verify(deep=True) == []
+
+
+def test_folders_that_hold_only_folders_are_no_damage(store_of):
+    assert store_of(seg={"a/b/c/d.pth": b"weights"}).cache.verify(deep=True) == []
 
 
 def test_links_and_empty_folders_are_no_damage(tmp_path, solver):
@@ -447,10 +452,10 @@ def test_an_object_that_is_replaced_meanwhile_is_checked_again(tmp_path, store_o
     assert found.files == ["checkpoints/plans.json"]
 
 
-def test_ten_thousand_objects_are_listed_and_verified(tmp_path, store_of):
+def test_more_objects_than_a_process_may_open_files_are_listed_and_verified(tmp_path, store_of):
     cache = store_of(seg={"a": b"weights"}).cache
     folder = only(tmp_path)
-    for number in range(10_000):
+    for number in range(2_000):
         key = "u" + hashlib.sha256(str(number).encode()).hexdigest()[:31]
         copy = folder.parent.parent / key[:2] / key
         copy.parent.mkdir(exist_ok=True)
@@ -458,7 +463,7 @@ def test_ten_thousand_objects_are_listed_and_verified(tmp_path, store_of):
         (copy / "tree").mkdir()
         for name in ("entry.json", "files.json", "tree/a"):
             os.link(folder / name, copy / name)
-    assert len(cache.list_objects()) == 10_001
+    assert len(cache.list_objects()) == 2_001
     assert cache.verify(deep=True) == []
 
 

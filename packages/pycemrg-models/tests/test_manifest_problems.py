@@ -131,6 +131,27 @@ def test_a_fault_in_one_field_hides_none_in_another(problems):
     assert [found[0] for found in one] == ["faulty-sha256"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ("url: a.zip", "faulty-url"),
+        (f"url: a.zip, sha256: {SUM}", "faulty-url"),
+        (f"{PTH}, archive: rar", "faulty-archive"),
+        ("url: 'https://example.com/a.zip', sha256: x, unzipped_target_path: x", "faulty-sha256"),
+    ],
+)
+def test_a_faulty_field_is_compared_with_nothing(codes, fields, code):
+    text = f"""
+seg:
+  default: v1
+  versions:
+    v1: {{url: 'https://example.com/a.tgz', sha256: {SUM}, unzipped_target_path: x}}
+    v2: {{{fields}}}
+    v3: {{url: 'https://example.com/c.pth', sha256: '{"0" * 64}'}}
+"""
+    assert codes(text) == [code]
+
+
 def test_a_fault_that_versions_share_is_reported_once(codes):
     text = """
 seg:
@@ -315,6 +336,16 @@ seg:
         ("missing-file", "warning", 6, 15),
     ]
     assert str(tmp_path / "weights/b.zip") in found[0][4]
+
+
+def test_a_file_behind_a_barred_folder_may_be_there_for_others(codes, monkeypatch):
+    from pycemrg.models import local
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(local.os, "stat", denied)
+    assert codes(version("url: 'file://barred/a.pth'")) == []
 
 
 def test_a_manager_reports_the_problems_of_its_manifest(tmp_path):

@@ -211,7 +211,7 @@ def _unverified(version: _Version) -> Iterator[Problem]:
 
 def _missing_file(version: _Version) -> Iterator[Problem]:
     url, entry = version.node.get("url"), version.entry
-    if "url" in version.faulty or url is None or not _is_relative(entry):
+    if url is None or not _is_relative(entry):
         return
     try:
         local_file(entry)
