@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from results import Result, WrongResultError, table, write_json
 
-BENCHMARKS = ("startup", "labels", "models")
+BENCHMARKS = ("startup", "labels", "models", "system")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
