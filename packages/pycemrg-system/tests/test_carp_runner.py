@@ -295,6 +295,25 @@ def test_status_1_is_an_error_if_a_variable_is_only_inherited(
     assert installation.env()[inherited] == "/of/another/installation"
 
 
+def test_status_1_is_a_warning_too_where_the_file_has_been_sourced_before(
+    installation, monkeypatch, caplog
+) -> None:
+    # As from a shell whose .bashrc sources the file: of its own it changes PATH, at the most.
+    guard = 'case ":$PATH:" in *":$ROOT/bin:"*) ;; *) export PATH="$ROOT/bin:$PATH" ;; esac\n'
+    others = "\n".join(line for line in EXPORTS.splitlines() if "PATH=" not in line)
+    guarded = f'{guard}export LD_LIBRARY_PATH="$ROOT/petsc/lib"\n{others}'
+    installation.write("false", exports=guarded)
+    for name, value in installation.env().items():
+        monkeypatch.setenv(name, value)
+    caplog.clear()
+    check_required(installation.env(), installation.root)
+    assert installation.env()["PATH"] == os.environ["PATH"]
+    assert "status 1" in caplog.text
+    installation.write("return 1", exports="")
+    with pytest.raises(CarpEnvironmentError, match=f"not set {', '.join(REQUIRED)} to anything"):
+        installation.env()
+
+
 def test_a_config_that_hangs_is_ended(installation, marked, monkeypatch) -> None:
     monkeypatch.setenv("PYCEMRG_TEST_MARK", marked.env["PYCEMRG_TEST_MARK"])
     installation.write("echo waiting for the licence server; sleep 600")

@@ -56,7 +56,7 @@ class Sourced:
 
     status: int
     environment: dict[str, str]
-    before: dict[str, str]
+    before: Mapping[str, str]
     messages: str
 
     def changed(self, name: str) -> bool:
@@ -64,13 +64,16 @@ class Sourced:
         return name in self.environment and self.environment[name] != self.before.get(name)
 
 
-def source(path: Path, *, timeout: float, logger: logging.Logger) -> Sourced:
-    """Source a bash file in a fresh shell with the environment of this process.
+def source(
+    path: Path, *, before: Mapping[str, str], timeout: float, logger: logging.Logger
+) -> Sourced:
+    """Source a bash file in a fresh shell.
 
     Its standard input is empty. Whatever it has left running in the shell's session is ended.
 
     Args:
         path: The file, as an absolute path.
+        before: The environment that the shell starts with.
         timeout: Seconds after which the shell is ended, with everything it started.
         logger: Is told about processes that had to be ended.
 
@@ -78,7 +81,6 @@ def source(path: Path, *, timeout: float, logger: logging.Logger) -> Sourced:
         CarpEnvironmentError: If there is no bash, it cannot read or parse the file, the file ends
             the shell, or the time is over.
     """
-    before = dict(os.environ)
     with (
         tempfile.TemporaryFile() as report,
         tempfile.TemporaryFile() as stdout,
