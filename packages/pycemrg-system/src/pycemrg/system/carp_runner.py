@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Unpack
+from typing import Protocol, Self, Unpack
 
 from pycemrg.system.carp_config import CarpConfig
+from pycemrg.system.carp_prefix import CarpPrefix
 from pycemrg.system.errors import CarpEnvironmentError
 from pycemrg.system.runner import CommandRunner, RunOptions
 
@@ -24,10 +25,29 @@ DEFAULT_SEARCH_PATHS = (
 )
 
 
+class EnvironmentSource(Protocol):
+    """What makes the environment of an installation."""
+
+    @property
+    def root(self) -> Path:
+        """The folder of the installation."""
+
+    @property
+    def config_path(self) -> Path | None:
+        """The ``config.sh``, None if the installation has none."""
+
+    def load(self, logger: logging.Logger) -> dict[str, str]:
+        """Return the environment; raise a CarpEnvironmentError if that cannot be done."""
+
+    def has_changed(self) -> bool:
+        """Return whether `load` would now read another file than it last did."""
+
+
 class CarpRunner:
     r"""Runs commands in the environment that a CARPentry ``config.sh`` sets up.
 
-    The file is sourced when its environment is first needed, once.
+    The file is sourced when its environment is first needed, once. For an installation without
+    one there is `from_prefix`.
 
     Args:
         runner: Runs the commands.
@@ -60,33 +80,72 @@ class CarpRunner:
         *,
         source_timeout: float = 30.0,
     ) -> None:
+        self._take(runner, CarpConfig(_absolute(carp_config_path), source_timeout))
+
+    @classmethod
+    def from_prefix(cls, runner: CommandRunner, prefix: str | os.PathLike[str]) -> Self:
+        """Return a runner for an installation without ``config.sh``.
+
+        That is a conda environment, the packages of a distribution (prefix ``/usr``), or a folder
+        with a ``bin`` such as ``/usr/local/lib/opencarp``. Its environment is that of this process
+        with ``bin`` first in PATH and, except for ``/usr``, ``lib`` and ``lib64`` first in
+        LD_LIBRARY_PATH (on macOS DYLD_LIBRARY_PATH); CONDA_PREFIX is set for a conda environment.
+        CARPENTRY_LICENSE and CARPUTILS_SETTINGS are as they are in this process, set or not.
+
+        Args:
+            runner: Runs the commands.
+            prefix: The folder.
+
+        Raises:
+            FileNotFoundError: If it is not there, or has no ``bin``.
+            NotADirectoryError: If it is no folder.
+            ValueError: If its name holds a colon, which no PATH can hold.
+
+        Example:
+            >>> carp = CarpRunner.from_prefix(CommandRunner(), "/usr")
+            >>> carp.carp_env["PATH"].split(":")[0]
+            '/usr/bin'
+            >>> print(carp.get_carp_path("share/opencarp"))
+            /usr/share/opencarp
+        """
+        carp = cls.__new__(cls)
+        carp._take(runner, CarpPrefix(_absolute(prefix)))
+        return carp
+
+    def _take(self, runner: CommandRunner, source: EnvironmentSource) -> None:
         self.runner = runner
         self._logger = getattr(runner, "logger", logging.getLogger(__name__))
-        self._config = CarpConfig(_absolute(carp_config_path), source_timeout)
+        self._source = source
         self._environment: dict[str, str] | None = None
         self._warned = False
 
     @property
     def carp_env(self) -> dict[str, str]:
-        """The whole environment after ``config.sh``, as a copy of its own.
+        """The whole environment of the installation, as a copy of its own.
 
         Raises:
-            CarpEnvironmentError: If the file cannot be sourced, or lacks what CARPentry needs.
+            CarpEnvironmentError: If ``config.sh`` cannot be sourced, or does not set what
+                CARPentry needs.
         """
         if self._environment is None:
-            self._environment = self._config.load(self._logger)
-        elif not self._warned and self._config.has_changed():
+            self._environment = self._source.load(self._logger)
+        elif not self._warned and self._source.has_changed():
             self._warned = True
             self._logger.warning(
                 "%s has changed since it was sourced; call reload_environment() to see that",
-                self._config.path,
+                self._source.config_path,
             )
         return dict(self._environment)
 
     @property
     def installation_root(self) -> Path:
-        """The absolute path of the installation: the folder of ``config.sh``."""
-        return self._config.root
+        """The absolute path of the installation: the folder of ``config.sh``, or the prefix."""
+        return self._source.root
+
+    @property
+    def config_path(self) -> Path | None:
+        """The absolute path of ``config.sh``, None for an installation `from_prefix`."""
+        return self._source.config_path
 
     def run(
         self,
@@ -98,7 +157,7 @@ class CarpRunner:
     ) -> str:
         """Run a command in the environment of the installation; return its stdout.
 
-        The program is looked up on the PATH that ``config.sh`` leaves.
+        The program is looked up on the PATH in it.
 
         Args:
             cmd: The program and its arguments.
@@ -122,14 +181,14 @@ class CarpRunner:
         )
 
     def reload_environment(self) -> None:
-        """Source ``config.sh`` again.
+        """Source ``config.sh`` again, or look at the prefix and at this process again.
 
         Raises:
             CarpEnvironmentError: If that fails. The environment from before is gone then.
         """
         self._environment = None
         self._warned = False
-        self._environment = self._config.load(self._logger)
+        self._environment = self._source.load(self._logger)
 
     def get_carp_path(self, relative_path: str | os.PathLike[str] = "") -> Path:
         """Return the absolute path of something in the installation, whether it exists or not."""
