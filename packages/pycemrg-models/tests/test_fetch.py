@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pycemrg.models import HashMismatchError, ModelManager, archive, sources
+from pycemrg.models import HashMismatchError, ModelManager, archive, sources, tree
 from pycemrg.models import download as downloads
 
 TARGET = "checkpoints/model.pth"
@@ -430,7 +430,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_behind(
 
     models = manager(site.give("/a.zip", packed))
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "digest", full)
+        patch.setattr(tree, "_write_all", full)
         with pytest.raises(RuntimeError, match="No space left on device"):
             models.get_model_path("seg")
     assert left_over(tmp_path) == []

@@ -326,9 +326,9 @@ def test_a_process_killed_while_the_server_stalls_leaves_no_wrong_answer(
 # Each place is a function that the child enters `count` times and does not survive the last time.
 PLACES = [
     pytest.param("archive", "extract", 1, id="before-extraction"),
-    pytest.param("archive", "digest", 1, id="at-the-first-file"),
-    pytest.param("archive", "digest", 7, id="in-the-middle"),
-    pytest.param("archive", "digest", 20, id="at-the-last-file"),
+    pytest.param("tree", "_write_all", 1, id="at-the-first-file"),
+    pytest.param("tree", "_write_all", 7, id="in-the-middle"),
+    pytest.param("tree", "_write_all", 20, id="at-the-last-file"),
     pytest.param("fetch", "describe", 1, id="before-the-marker"),
     pytest.param("store", "_record_text", 1, id="between-listing-and-marker"),
     pytest.param("commit", "flush", 1, id="before-flushing"),
@@ -357,7 +357,7 @@ def test_a_process_killed_while_it_unpacks_leaves_no_wrong_answer(
         [
             *program(
                 "import os, pathlib, signal, sys",
-                "from pycemrg.models import ModelManager, archive, commit, fetch, store",
+                "from pycemrg.models import ModelManager, archive, commit, fetch, store, tree",
                 f"place, name, left = {place}, {function!r}, {count}",
                 "survives = getattr(place, name)",
                 "def dies(*args, **fields):",

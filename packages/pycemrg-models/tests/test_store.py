@@ -150,6 +150,15 @@ def test_a_marker_with_nonsense_in_it_heals(tmp_path, stored, fields):
     assert json.loads(marker.read_text())["files"][TARGET][0] == 7
 
 
+def test_a_pipe_in_the_place_of_a_marker_holds_nobody_up(tmp_path, stored):
+    manager = stored()
+    marker = object_of(tmp_path) / "entry.json"
+    marker.unlink()
+    os.mkfifo(marker)
+    assert manager.get_model_path("seg").read_bytes() == b"weights"
+    assert marker.is_file()
+
+
 def test_an_object_with_another_full_sha256_is_not_taken(tmp_path, stored):
     manager = stored()
     marker = object_of(tmp_path) / "entry.json"
