@@ -1,6 +1,7 @@
 import os
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -73,15 +74,19 @@ def test_a_file_that_is_there_is_not_written_over(tree):
     assert (tree.folder / "a").read_bytes() == b"mine"
 
 
+def open_files():
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
 def test_a_file_is_closed_when_its_content_breaks_off(tree):
     def pieces():
         yield b"x"
         raise EOFError
 
-    before = set(os.listdir("/proc/self/fd"))
+    before = open_files()
     with pytest.raises(EOFError):
         tree.write("a", pieces(), 2, executable=False)
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 def test_files_can_be_written_side_by_side(tree):

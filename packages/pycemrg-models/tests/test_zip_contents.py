@@ -130,6 +130,38 @@ def test_no_piece_is_large_however_dense_the_member_is():
     assert max(sizes) <= zip_contents.PIECE
 
 
+def test_threads_that_share_a_position_take_turns():
+    class Busy(io.BytesIO):
+        def __init__(self, content):
+            super().__init__(content)
+            self.moved = threading.Lock()
+
+        def seek(self, *arguments):
+            assert self.moved.acquire(blocking=False), "moved by two threads"
+            threading.Event().wait(0.002)  # in which the others come, if nothing holds them back
+            return super().seek(*arguments)
+
+        def read(self, *arguments):
+            content = super().read(*arguments)
+            self.moved.release()
+            return content
+
+    read_at, errors = reader_of(Busy(bytes(100))), []
+
+    def take():
+        try:
+            read_at(memoryview(bytearray(10)), 5)
+        except AssertionError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=take) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_wrong_checksum_is_told_with_both(method):
     source = packed(TEXT, method)
