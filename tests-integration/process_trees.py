@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,7 +178,9 @@ stay()
 """,
     ),
     in_python(
-        "wide", 31, "for _ in range(30):\n    if os.fork() == 0:\n        apart()\n        break\nstay()"
+        "wide",
+        31,
+        "for _ in range(30):\n    if os.fork() == 0:\n        apart()\n        break\nstay()",
     ),
     in_python(
         "deep", 16, "for _ in range(15):\n    if os.fork():\n        break\n    deaf()\nstay()"
@@ -202,7 +205,9 @@ stay()
         4,
         f"(trap '' TERM; set -m; echo ready; {STAY}) & echo ready; exec sleep 600",
     ),
-    by_mpirun("mpirun-and-ranks-that-never-stop-writing", 2, 1, f"echo ready; yes {1_000 * 'more'}"),
+    by_mpirun(
+        "mpirun-and-ranks-that-never-stop-writing", 2, 1, f"echo ready; yes {1_000 * 'more'}"
+    ),
     in_shell(
         "mpirun-below-a-shell",
         2,
@@ -227,23 +232,30 @@ class Marked:
 
     def living(self) -> list[int]:
         """Return the processes of which any thread lives."""
-        threads = Path("/proc").glob("[0-9]*/task/[0-9]*/environ")
-        return sorted({int(file.parts[2]) for file in threads if self._is_marked(file)})
+        processes = [path for path in Path("/proc").iterdir() if path.name.isdigit()]
+        return [int(path.name) for path in processes if self._is_marked(path)]
 
     def end(self) -> None:
         """Leave nothing behind if the code under test did."""
         while pids := self.living():
             for pid in pids:
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
 
-    def _is_marked(self, file: Path) -> bool:
+    def _is_marked(self, process: Path) -> bool:
         try:
-            return self._entry in file.read_bytes().split(b"\0")
-        except OSError:  # gone; that of a zombie is empty
+            threads = list((process / "task").iterdir())
+        except OSError:  # it is gone
             return False
+        return any(self._entry in environment_of(thread).split(b"\0") for thread in threads)
+
+
+def environment_of(thread: Path) -> bytes:
+    """Return what it was started with; nothing if it has ended, waited for or not."""
+    try:
+        return (thread / "environ").read_bytes()
+    except OSError:
+        return b""
 
 
 def why_no_mpirun() -> str | None:

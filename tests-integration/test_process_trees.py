@@ -31,6 +31,7 @@ pytestmark = [
 AT_ONCE = 12
 GRACE = 0.3
 MARGIN = 2.0
+PATIENCE = 100  # seconds, should a tree never stand or never end
 
 
 class Case(NamedTuple):
@@ -91,41 +92,42 @@ def end_in_this_process(shape: Shape, marked: Marked, tell: Callable[[], None]) 
 
     CLOCK.ahead = 0.0
     try:
-        CommandRunner().run(shape.cmd, env=marked.env, timeout=100, on_output=listen)
+        CommandRunner().run(shape.cmd, env=marked.env, timeout=PATIENCE, on_output=listen)
         fate.how = "returned"
     except (CommandTimeoutError, NoMoreError) as error:
         fate.how = type(error).__name__
     return over(fate, marked)
 
 
-DRIVER = """
+CALLER = """
 import signal, sys
 from pycemrg.system import CommandRunner, process
 
 process.TERM_GRACE = float(sys.argv[1])
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 try:
     CommandRunner().run(sys.argv[2:], on_output=lambda line: print(line, flush=True))
 except KeyboardInterrupt:
     sys.exit(130)
 """
+A_CALLER = [sys.executable, "-c", CALLER, str(GRACE)]
+PYCEMRG_RUN = [sys.executable, "-m", "pycemrg.cli", "run", "--"]
 
 
-def end_by_signal(shape: Shape, marked: Marked, signum: signal.Signals) -> Fate:
+def end_by_signal(shape: Shape, marked: Marked, caller: list[str], number: int) -> Fate:
     """Run the tree below a process of its own, which gets the signal."""
     fate, ready = Fate(), 0
-    cmd = [sys.executable, "-c", DRIVER, str(GRACE), *shape.cmd]
-    with subprocess.Popen(cmd, env=marked.env, stdout=-1, stderr=-2, text=True) as driver:
-        guard = threading.Timer(100, marked.end)
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen([*caller, *shape.cmd], env=marked.env, **pipes) as running:
+        guard = threading.Timer(PATIENCE, marked.end)
         guard.start()
-        for line in driver.stdout:
-            ready += line == "ready\n"
+        for line in running.stdout:
+            ready += line == b"ready\n"
             if ready == shape.members and not fate.stood:
                 fate.stood = marked.living()
                 fate.told = time.monotonic()
-                driver.send_signal(signum)
-        fate.how = driver.wait()
+                running.send_signal(number)
+        fate.how = running.wait()
         guard.cancel()
     return over(fate, marked)
 
@@ -138,32 +140,40 @@ def over(fate: Fate, marked: Marked) -> Fate:
 
 
 class Ending(NamedTuple):
-    """A way to end a tree, and what the caller gets to see."""
+    """A way to end a tree, and what the caller gets to see, and the time that the tree is given."""
 
     end: Callable[[Shape, Marked], Fate]
     how: object
+    grace: float
 
 
 ENDINGS = {
+    "sigterm": Ending(
+        lambda shape, marked: end_by_signal(shape, marked, PYCEMRG_RUN, signal.SIGTERM),
+        128 + signal.SIGTERM,
+        process.TERM_GRACE,
+    ),
+    "sigint": Ending(
+        lambda shape, marked: end_by_signal(shape, marked, A_CALLER, signal.SIGINT), 130, GRACE
+    ),
     "timeout": Ending(
         lambda shape, marked: end_in_this_process(shape, marked, pass_the_deadline),
         "CommandTimeoutError",
+        GRACE,
     ),
     "exception": Ending(
-        lambda shape, marked: end_in_this_process(shape, marked, refuse), "NoMoreError"
+        lambda shape, marked: end_in_this_process(shape, marked, refuse), "NoMoreError", GRACE
     ),
-    "sigint": Ending(lambda shape, marked: end_by_signal(shape, marked, signal.SIGINT), 130),
-    "sigterm": Ending(lambda shape, marked: end_by_signal(shape, marked, signal.SIGTERM), 143),
 }
 NO_MPIRUN = why_no_mpirun()
 CASES = [
     pytest.param(
         Case(shape, ending),
-        id=f"{shape.name}-{ending}",
+        id=f"{ending}-{shape.name}",
         marks=pytest.mark.skipif(bool(shape.needs_mpirun and NO_MPIRUN), reason=str(NO_MPIRUN)),
     )
-    for shape in SHAPES
     for ending in ENDINGS
+    for shape in SHAPES
 ]
 
 
@@ -176,7 +186,7 @@ def fates(
     cases = [
         item.callspec.params["case"]
         for item in request.session.items
-        if item.module is request.module and hasattr(item, "callspec")
+        if getattr(item, "module", None) is request.module and hasattr(item, "callspec")
     ]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(AT_ONCE) as pool:
         patch.setattr(process, "TERM_GRACE", GRACE)
@@ -196,7 +206,7 @@ def test_there_are_a_hundred_trees() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_of_a_tree_lives_on(case: Case, fates: dict[Case, Future[Fate]]) -> None:
     fate = fates[case].result()
-    how, grace = ENDINGS[case.ending].how, GRACE
+    _, how, grace = ENDINGS[case.ending]
     if (case.shape.name, case.ending) == ("its-leader-has-ended", "timeout"):
         # The command itself was in time. What it left behind may write until the other grace ends.
         how, grace = "returned", process.PIPE_GRACE
