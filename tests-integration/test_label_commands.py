@@ -1,6 +1,7 @@
 """`pycemrg labels` on files: relabel, check, convert and draw, as a user calls them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from matplotlib.image import imread
+
+from pycemrg.data import LabelManager
+from pycemrg.data.drawing import draw_slices
+from pycemrg.data.volumes import LabelVolume
 
 CLINICAL = "labels: {background: 0, LV_myo: 1, LV_bp: 2, RV_bp: 3, vein: 7}\n"
 SIMULATION = "labels: {background: 0, LV_myo: 2, LV_bp: 1, RV_bp: 7}\n"
@@ -86,10 +92,48 @@ def test_relabel_takes_a_mesh():
     assert Path("new.elem").read_text() == "3\nTt 0 1 2 3 2\nTt 1 2 3 4 1\nTr 0 1 2 1\n"
 
 
-def test_a_wrong_word_for_unmapped_is_wrong_usage():
-    done = run("relabel", "seg.nii.gz", "new.nii.gz", *STANDARDS, "--unmapped", "drop")
+IMPATIENT = """
+from pycemrg.cli import label_progress
+from pycemrg.cli.app import main
+label_progress.PATIENCE = 0
+main()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+@pytest.mark.parametrize("name", ["seg.nii.gz", "large.elem"])
+def test_long_work_shows_a_bar_on_a_terminal_and_nowhere_else(name):
+    Path("large.elem").write_text("30000\n" + 30_000 * "Tr 7 8 9 1\n")
+    command = ["labels", "relabel", name, name, *STANDARDS, "--unmapped", "zero", "--force"]
+    ours, theirs = os.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT, *command], stdin=subprocess.DEVNULL, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    while piece := read_terminal(ours):
+        shown += piece
+    os.close(ours)
+    assert child.wait() == 0, shown
+    assert b"relabelling  [" in shown
+    assert shown.index(b"LV_myo: 1 -> 2") < shown.index(b"relabelling") < shown.rindex(b"100%")
+    done = subprocess.run([sys.executable, "-c", IMPATIENT, *command], capture_output=True)
+    assert done.returncode == 0
+    assert b"relabelling" not in done.stdout + done.stderr
+
+
+def read_terminal(descriptor):
+    try:
+        return os.read(descriptor, 65_536)
+    except OSError:  # how Linux says that nobody is at the other end
+        return b""
+
+
+@pytest.mark.parametrize("word", ["drop", "1_0", "1.5", "9" * 30])
+def test_a_wrong_word_for_unmapped_is_wrong_usage(word):
+    done = run("relabel", "seg.nii.gz", "new.nii.gz", *STANDARDS, "--unmapped", word)
     assert done.returncode == 2
-    assert "'drop' is not one of keep, zero, error or an integer" in done.stderr
+    assert f"'{word}' is not one of keep, zero, error or an integer" in done.stderr
 
 
 def test_check_counts_voxels_and_millilitres_by_name():
@@ -137,6 +181,58 @@ def test_convert_goes_to_a_table_and_back_and_lists_what_is_lost():
     assert {"LV": 1, "RV": 2}.items() <= shown["labels"].items()
 
 
+def test_convert_tells_of_what_a_manifest_has_besides_a_standard():
+    Path("rich.YAML").write_text("author: me\nlabels: {LV: 1}\ncolors: {LV: '#a1005c'}\n")
+    done = run("convert", "rich.YAML", "plain.yaml")
+    assert done.stderr.startswith("lost: other parts of the manifest are left out: 'author'\n")
+    assert Path("plain.yaml").read_text() == "labels:\n  LV: 1\ncolors:\n  LV: '#a1005c'\n"
+    assert "'author'" in run("convert", "rich.YAML", "heart.ctbl").stderr
+
+
+def test_convert_believes_the_format_that_it_is_told():
+    Path("table.yaml").write_text('1 161 0 92 1 1 1 "LV"\n')
+    assert run("convert", "table.yaml", "a.yml", "--from", "itksnap").returncode == 0
+    assert Path("a.yml").read_text() == "labels:\n  LV: 1\ncolors:\n  LV: '#a1005c'\n"
+    assert run("convert", "a.yml", "b.yml", "--to", "itksnap").returncode == 0
+    assert '"LV"' in Path("b.yml").read_text()
+    for target in ("a.txt", "a.json"):
+        done = run("convert", "a.yml", target)
+        assert done.returncode == 1
+        assert "pass --from or --to one of: " in done.stderr
+
+
+def test_convert_reads_the_class_map_of_a_task():
+    Path("maps.py").write_text('class_map = {"a": {1: "LV"}, "b": {1: "RV"}}\n')
+    refused = run("convert", "maps.py", "a.yaml")
+    assert "no class map of the task 'total'; pass --task one of: a, b" in refused.stderr
+    assert run("convert", "maps.py", "b.yaml", "--task", "b").returncode == 0
+    assert Path("b.yaml").read_text() == "labels:\n  RV: 1\n"
+
+
+def test_labels_become_consecutive_for_nnunet_and_images_follow():
+    Path("few.yaml").write_text("labels: {background: 0, LV: 1, RV: 3, vein: 7, bp: 2}\n")
+    refused = run("convert", "few.yaml", "dataset.json", "--to", "nnunet")
+    assert refused.returncode == 1
+    assert "must be consecutive, and no label has the value 4; convert with" in refused.stderr
+    for target in ("dataset.json", "dense.yaml"):
+        to = [] if target == "dense.yaml" else ["--to", "nnunet"]
+        assert run("convert", "few.yaml", target, "--consecutive", *to).returncode == 0
+    dense = {"background": 0, "LV": 1, "RV": 3, "vein": 4, "bp": 2}
+    assert json.loads(Path("dataset.json").read_text())["labels"] == dense
+    standards = ["--from", "few.yaml", "--to", "dense.yaml"]
+    assert run("relabel", "seg.nii.gz", "new.nii.gz", *standards).returncode == 0
+    assert values_in("new.nii.gz") == {0: 10, 1: 6, 2: 5, 3: 2, 4: 1}
+
+
+def test_an_overflow_is_an_error_like_others():
+    image = nibabel.Nifti1Image(np.array([[[0, 1]]], "u8"), np.eye(4), dtype="u8")
+    nibabel.save(image, "wide.nii")
+    Path("low.yaml").write_text("labels: {LV_myo: -5}\n")
+    done = run("relabel", "wide.nii", "new.nii", "--from", "clinical.yaml", "--to", "low.yaml")
+    assert done.returncode == 1
+    assert "Error: wide.nii: no integer type holds both -5 and 18446744073709551615" in done.stderr
+
+
 def test_a_drawing_shows_each_label_in_the_colour_of_its_standard():
     colors = "colors: {LV_myo: '#a1005c', LV_bp: '#00ff00', RV_bp: '#0000ff', vein: '#ffff00'}\n"
     Path("clinical.yaml").write_text(CLINICAL + colors)
@@ -145,6 +241,25 @@ def test_a_drawing_shows_each_label_in_the_colour_of_its_standard():
     picture = np.round(imread("seg.png")[..., :3] * 255).astype(int).reshape(-1, 3)
     present = {tuple(color) for color in np.unique(picture, axis=0)}
     assert {(161, 0, 92), (0, 255, 0), (0, 0, 255), (255, 255, 0)} <= present
+
+
+def test_names_are_drawn_as_they_are_and_without_colours_that_are_none():
+    names = [r"$\frac$", "$x_1$", "_c", "é"]
+    labels = {"labels": {name: n for n, name in enumerate(names, 1)}, "colors": ["red"]}
+    volume = LabelVolume(np.arange(8).reshape(2, 2, 2) % 5, np.eye(4))
+    with rc_context({"svg.fonttype": "none"}):
+        draw_slices(volume, LabelManager.from_dict(labels), "seg.svg")
+    drawn = Path("seg.svg").read_text(encoding="utf-8")
+    assert [name for name in names if f"{name}  0.0 ml</text>" in drawn] == names
+
+
+def test_a_drawing_has_room_for_hundreds_of_names(tmp_path):
+    labels = {f"a_rather_long_name_{n}": n for n in range(300)}
+    volume = LabelVolume(np.arange(300).reshape(10, 10, 3), np.eye(4))
+    draw_slices(volume, LabelManager.from_dict({"labels": labels}), tmp_path / "many.png")
+    picture = imread(tmp_path / "many.png")[..., :3]
+    # The left half shows slices: colours and the white around them, and no letters over them.
+    assert (picture[:, : picture.shape[1] // 3].min(axis=2) < 0.05).mean() < 0.02
 
 
 def test_an_image_without_an_output_is_wrong_usage():

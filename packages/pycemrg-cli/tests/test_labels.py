@@ -48,6 +48,12 @@ def test_show_prints_the_standard_as_json():
     assert shown["groups"]["ventricles"] == ["LV_myo", "RV_myo"]
 
 
+def test_show_does_without_colours_that_are_none(folder):
+    (folder / "colors.yaml").write_text("labels: {LV: 1, RV: 2}\ncolors: [red, blue]\n")
+    done = run("labels", "show", "colors.yaml")
+    assert (done.returncode, done.stdout) == (0, "LV       1\nRV       2\n")
+
+
 def test_tags_prints_just_the_values():
     assert run("labels", "tags", "heart.yaml", "ventricles", "0").stdout == "0,2,3\n"
     separated = run("labels", "tags", "heart.yaml", "ventricles", "--separator", ":")
@@ -81,6 +87,14 @@ def test_lint_prints_every_problem_and_fails_on_errors_only(folder):
     )
     assert done.stderr == "2 errors, 2 warnings\n"
     assert run("labels", "lint", "heart.yaml").returncode == 0
+
+
+def test_lint_goes_on_after_a_manifest_that_is_not_there(folder):
+    (folder / "bad.yaml").write_text("groups: {g: [ghost]}\n")
+    done = run("labels", "lint", "missing.yaml", "bad.yaml")
+    assert done.returncode == 1
+    assert done.stdout.startswith("missing.yaml:1:1: error: no manifest at missing.yaml [not-l")
+    assert "\nbad.yaml:1:14: error: no label or group named 'ghost'" in done.stdout
 
 
 def test_lint_prints_annotations_and_json(folder):
@@ -119,6 +133,13 @@ def test_a_pair_without_an_equals_sign_is_wrong_usage():
     assert "SOURCE=TARGET" in done.stderr
 
 
+def test_a_label_that_is_paired_twice_is_wrong_usage():
+    pairs = ["--pair", "LV_myo=LV", "--pair", "RV_myo=LV", "--pair", "LV_myo=RV_myo"]
+    done = run("labels", "map", "heart.yaml", "mesh.yaml", *pairs)
+    assert done.returncode == 2
+    assert "--pair joins LV_myo more than once" in done.stderr
+
+
 def test_the_schema_is_printed_as_json():
     printed = json.loads(run("labels", "schema").stdout)
     assert printed["$schema"] == "http://json-schema.org/draft-07/schema#"
@@ -130,23 +151,49 @@ def test_a_missing_manifest_is_named():
     assert (done.returncode, done.stderr) == (1, "Error: no manifest at ghost.yaml\n")
 
 
-def test_the_shell_completes_names_of_the_manifest():
-    words = {"_PYCEMRG_COMPLETE": "bash_complete", "COMP_WORDS": "pycemrg labels tags heart.yaml "}
-    script = "from pycemrg.cli.app import main; main()"
+def complete(line):
+    """Return what bash is offered at the end of a line of words with a blank between each two."""
+    words = line.split(" ")
+    environment = {
+        "_PYCEMRG_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"pycemrg labels {line}",
+        "COMP_CWORD": str(len(words) + 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from pycemrg.cli.app import main; main()"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert done.stderr == ""
+    return [item.removeprefix("plain,") for item in done.stdout.splitlines() if item]
 
-    def complete(start):
-        environment = {**os.environ, **words, "COMP_CWORD": "4"}
-        environment["COMP_WORDS"] += start
-        done = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, env=environment
-        )
-        return done.stdout.splitlines()
 
-    assert complete("") == [
-        "plain,background",
-        "plain,LV_myo",
-        "plain,RV_myo",
-        "plain,ventricles",
-        "plain,none",
-    ]
-    assert complete("v") == ["plain,ventricles"]
+def test_the_shell_completes_names_of_the_manifest(folder, monkeypatch):
+    names = ["background", "LV_myo", "RV_myo", "ventricles", "none"]
+    assert complete("tags heart.yaml ") == names
+    assert complete("tags heart.yaml RV_myo v") == ["ventricles"]
+    assert complete("tags ghost.yaml ") == []
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("STANDARD", "heart")
+    monkeypatch.chdir("/")
+    assert complete("tags ~/heart.yaml LV") == ["LV_myo"]
+    assert complete("tags $HOME/$STANDARD.yaml LV") == ["LV_myo"]
+
+
+def test_the_shell_is_offered_one_name_in_a_line(folder):
+    (folder / "odd.yaml").write_text('labels: {"a\\nb": 1, left atrium: 2}\n')
+    assert complete("tags odd.yaml ") == ["left atrium"]
+
+
+def test_the_shell_completes_pairs_of_what_does_not_match():
+    assert complete("map heart.yaml mesh.yaml --pair ") == ["LV_myo=LV"]
+    assert complete("map heart.yaml mesh.yaml --pair LV_myo=L") == ["LV_myo=LV"]
+    assert complete("relabel --from heart.yaml --to mesh.yaml --pair L") == ["LV_myo=LV"]
+    assert complete("relabel --from heart.yaml --pair ") == []
+
+
+def test_the_shell_completes_formats_and_words():
+    assert complete("convert heart.yaml out.txt --to i") == ["itksnap"]
+    assert "freesurfer" in complete("convert lut.txt --from ")
+    assert complete("relabel --unmapped ") == ["keep", "zero", "error"]

@@ -41,8 +41,8 @@ def test_what_is_said_of_no_label_is_reported(standard):
         {"LV": 1}, colors={"ghost": "#000000"}, aliases={"all": ["each"]}, author="me", version=2
     )
     assert select(labels, Capacity("a list", EVERYTHING)).losses == [
-        "annotations of names that are no label are lost: 'ghost', 'all'",
-        "other parts of the manifest are lost: 'author', 'version'",
+        "annotations of names that are no label are left out: 'ghost', 'all'",
+        "other parts of the manifest are left out: 'author', 'version'",
     ]
 
 

@@ -24,12 +24,18 @@ COMMANDS = {
     "run": Lazy("pycemrg.cli.run:run", "Run a command to its end, and see what it wrote."),
 }
 
-EXPECTED = (OSError, ValueError, KeyError, RuntimeError, ImportError)
+EXPECTED = (OSError, ValueError, KeyError, OverflowError, RuntimeError, ImportError)
 """What the libraries raise when something could not be done; anything else is a fault of ours."""
 
 IN_THE_SHELL = {
     "pass overwrite=True to": "use --force to",
     "with pairs=": "with --pair",
+    "in pairs={source name: target name}": "with --pair",
+    "pass format= one of": "pass --from or --to one of",
+    "pass task= one of": "pass --task one of",
+    "write pycemrg.data.tables.nnunet.consecutive(labels) instead, and map images to it with "
+    "LabelMapper(labels, consecutive(labels))": "convert with --consecutive, to a .yaml too, which "
+    "relabel can map images to",
     "pass target=": "use --target",
     "pass archive='zip' or archive='tar'": "use --archive zip or --archive tar",
     "pass unmapped='zero' or collisions='allow'": "use --unmapped zero or --allow-collisions",

@@ -1,17 +1,24 @@
 """`pycemrg labels relabel`, `check` and `convert`: files that use label standards."""
 
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pycemrg.cli.label_options import UnmappedValue, load_mapper, load_standard, pair_option
+from pycemrg.cli.label_options import (
+    TableFormat,
+    UnmappedValue,
+    load_mapper,
+    load_standard,
+    pair_option,
+)
+from pycemrg.cli.label_progress import progress_bar
 from pycemrg.cli.options import File, Manifest, as_json, force
 
 if TYPE_CHECKING:
+    from pycemrg.data import LabelManager
     from pycemrg.data.rules import Collisions, Unmapped
 
 
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("target", type=File, metavar="OUT")
 @click.option("--from", "old", type=Manifest, required=True, help="The standard of IN.")
 @click.option("--to", "new", type=Manifest, required=True, help="The standard of OUT.")
-@pair_option
+@pair_option("old", "new")
 @click.option(
     "--unmapped",
     type=UnmappedValue(),
@@ -39,7 +46,7 @@ def relabel(
     target: Path,
     old: Path,
     new: Path,
-    pairs: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
     unmapped: "Unmapped",
     allow_collisions: bool,
     force: bool,
@@ -56,26 +63,15 @@ def relabel(
         )
         click.echo(f"values without a target {becomes}", err=True)
     collisions: Collisions = "allow" if allow_collisions else "refuse"
-    if _is_mesh(source):
-        from pycemrg.data.meshes import relabel_mesh
-
-        with click.progressbar(
-            length=source.stat().st_size, label="relabelling", file=sys.stderr
-        ) as bar:
-            relabel_mesh(
-                source,
-                target,
-                mapper,
-                unmapped=unmapped,
-                collisions=collisions,
-                overwrite=force,
-                progress=lambda done, _: bar.update(done - bar.pos),
-            )
-    else:
-        from pycemrg.data.volumes import relabel_volume
-
-        relabel_volume(
-            source, target, mapper, unmapped=unmapped, collisions=collisions, overwrite=force
+    with progress_bar("relabelling") as progress:
+        _relabel(source)(
+            source,
+            target,
+            mapper,
+            unmapped=unmapped,
+            collisions=collisions,
+            overwrite=force,
+            progress=progress,
         )
     click.echo(f"wrote {target}", err=True)
 
@@ -113,28 +109,61 @@ def check(image: Path, manifest: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("source", type=File, metavar="IN")
 @click.argument("target", type=File, metavar="OUT")
-@click.option("--from", "old", metavar="FORMAT", help="Format of IN, if its name does not tell.")
-@click.option("--to", "new", metavar="FORMAT", help="Format of OUT, if its name does not tell.")
+@click.option("--from", "old", type=TableFormat(), help="Format of IN, if its name does not tell.")
+@click.option("--to", "new", type=TableFormat(), help="Format of OUT, if its name does not tell.")
+@click.option("--task", help="Which class map of TotalSegmentator to read, if there are several.")
+@click.option("--consecutive", is_flag=True, help="Number the labels 0, 1, 2 ... as nnU-Net wants.")
 @force
-def convert(source: Path, target: Path, old: str | None, new: str | None, force: bool) -> None:
+def convert(
+    source: Path,
+    target: Path,
+    old: str | None,
+    new: str | None,
+    task: str | None,
+    consecutive: bool,
+    force: bool,
+) -> None:
     """Convert between label manifests (.yaml) and the label tables of other programs.
 
     What the new format cannot hold is listed.
     """
-    from pycemrg.data.tables import read_table, write_table
+    standard = _read(source, old, task)
+    if consecutive:
+        from pycemrg.data.tables import nnunet
 
-    yaml = (".yaml", ".yml")
-    standard = load_standard(source) if source.suffix in yaml else read_table(source, old)
-    if target.suffix in yaml:
-        from pycemrg.core.whole_files import write_whole
-
-        write_whole(target, standard.to_yaml(), overwrite=force)
-        losses: list[str] = []
-    else:
-        losses = write_table(standard, target, new, overwrite=force)
-    for loss in losses:
+        standard = nnunet.consecutive(standard)
+    for loss in _write(standard, target, new, force):
         click.echo(f"lost: {loss}", err=True)
     click.echo(f"wrote {target}", err=True)
+
+
+def _read(path: Path, format: str | None, task: str | None) -> "LabelManager":
+    if task is not None:
+        from pycemrg.data.tables import totalsegmentator
+
+        return totalsegmentator.read(path, task=task)
+    if format is None and _is_manifest(path):
+        return load_standard(path)
+    from pycemrg.data.tables import read_table
+
+    return read_table(path, format)
+
+
+def _write(standard: "LabelManager", path: Path, format: str | None, force: bool) -> list[str]:
+    """Write a standard and return what was lost."""
+    if format is not None or not _is_manifest(path):
+        from pycemrg.data.tables import write_table
+
+        return write_table(standard, path, format, overwrite=force)
+    from pycemrg.core.whole_files import write_whole
+
+    write_whole(path, standard.to_yaml(), overwrite=force)
+    others = ", ".join(map(repr, standard.other_keys))
+    return [f"other parts of the manifest are left out: {others}"] if others else []
+
+
+def _is_manifest(path: Path) -> bool:
+    return path.suffix.lower() in (".yaml", ".yml")
 
 
 def _is_mesh(path: Path) -> bool:
@@ -143,15 +172,28 @@ def _is_mesh(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def _relabel(path: Path) -> Callable[..., Path]:
+    """Return what relabels files of this kind."""
+    if _is_mesh(path):
+        from pycemrg.data.meshes import relabel_mesh
+
+        return relabel_mesh
+    from pycemrg.data.volumes import relabel_volume
+
+    return relabel_volume
+
+
 def _count(path: Path) -> tuple[dict[int, int], float | None]:
     """Count the labels or tags of a file; of a volume, also give the ml of one voxel."""
-    if _is_mesh(path):
-        from pycemrg.data.meshes import count_tags
+    with progress_bar("reading") as progress:
+        if _is_mesh(path):
+            from pycemrg.data.meshes import count_tags
 
-        return count_tags(path), None
-    from pycemrg.data.volumes import read_labels
+            return count_tags(path, progress=progress), None
+        from pycemrg.data.volumes import read_labels
 
-    volume = read_labels(path)  # first, because it says what to install where numpy is missing
+        volume = read_labels(path, progress=progress)
+    # After what says which extra to install where numpy is missing.
     from pycemrg.data.counting import count_values
 
     return count_values(volume.array), volume.voxel_ml

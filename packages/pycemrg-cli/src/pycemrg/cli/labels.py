@@ -53,10 +53,12 @@ def show(
 
 
 def _list(standard: "LabelManager") -> None:
+    from pycemrg.data.annotations import usable
+
     width = max((len(name) for name in (*standard, *standard.groups)), default=0)
+    colors = usable(lambda: standard.colors)
     for name, value in standard.labels.items():
-        color = standard.colors.get(name, "")
-        click.echo(f"{name:{width}}  {value:>6}  {color}".rstrip())
+        click.echo(f"{name:{width}}  {value:>6}  {colors.get(name, '')}".rstrip())
     for name in standard.groups:
         values = ",".join(str(value) for value in standard.get_values_from_names([name]))
         click.echo(f"{name:{width}}  {values}".rstrip())
@@ -72,7 +74,10 @@ def lint(manifests: Sequence[Path], style: str) -> None:
 
 
 def _problems(manifest: Path) -> "list[Problem]":
-    return load_standard(manifest).problems()
+    try:
+        return load_standard(manifest).problems()
+    except OSError as error:  # one that is not there keeps no other from being checked
+        raise ValueError(f"{manifest}:1:1: {error.strerror or error}") from error
 
 
 @labels.command()
@@ -115,9 +120,9 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
 @labels.command("map")
 @click.argument("source", type=Manifest)
 @click.argument("target", type=Manifest)
-@pair_option
+@pair_option("source", "target")
 @as_json
-def map_(source: Path, target: Path, pairs: Sequence[str], as_json: bool) -> None:
+def map_(source: Path, target: Path, pairs: Sequence[tuple[str, str]], as_json: bool) -> None:
     """Show what a mapping from SOURCE to TARGET does and cannot do."""
     mapper = load_mapper(source, target, pairs)
     if as_json:

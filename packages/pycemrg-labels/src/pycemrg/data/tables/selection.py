@@ -220,4 +220,4 @@ def _besides(labels: LabelManager) -> list[str]:
         "annotations of names that are no label": others,
         "other parts of the manifest": labels.other_keys,
     }
-    return [f"{what} are lost: {listing(names)}" for what, names in parts.items() if names]
+    return [f"{what} are left out: {listing(names)}" for what, names in parts.items() if names]
