@@ -430,7 +430,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_behind(
 
     models = manager(site.give("/a.zip", packed))
     with monkeypatch.context() as patch:
-        patch.setattr(tree, "_write_all", full)
+        patch.setattr(tree, "write_all", full)
         with pytest.raises(RuntimeError, match="No space left on device"):
             models.get_model_path("seg")
     assert left_over(tmp_path) == []

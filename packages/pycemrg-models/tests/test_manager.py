@@ -326,9 +326,9 @@ def test_a_process_killed_while_the_server_stalls_leaves_no_wrong_answer(
 # Each place is a function that the child enters `count` times and does not survive the last time.
 PLACES = [
     pytest.param("archive", "extract", 1, id="before-extraction"),
-    pytest.param("tree", "_write_all", 1, id="at-the-first-file"),
-    pytest.param("tree", "_write_all", 7, id="in-the-middle"),
-    pytest.param("tree", "_write_all", 20, id="at-the-last-file"),
+    pytest.param("tree", "write_all", 1, id="at-the-first-file"),
+    pytest.param("tree", "write_all", 7, id="in-the-middle"),
+    pytest.param("tree", "write_all", 20, id="at-the-last-file"),
     pytest.param("fetch", "describe", 1, id="before-the-marker"),
     pytest.param("store", "_record_text", 1, id="between-listing-and-marker"),
     pytest.param("commit", "flush", 1, id="before-flushing"),

@@ -161,7 +161,7 @@ def test_bytes_from_another_address_are_not_used(site, partial, sha256):
     assert (found.digest.sha256, found.resumed) == (sha256(OLD), False)
 
 
-def test_the_right_bytes_are_taken_although_the_server_promised_more(site, answers, partial, sha256):
+def test_the_right_bytes_are_taken_although_the_server_promised_more(site, partial, sha256):
     def answer(handler):
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(OLD) + 1))

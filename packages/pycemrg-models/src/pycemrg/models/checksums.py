@@ -86,6 +86,17 @@ def digest(source: Readable, write: Callable[[bytes], object] | None = None) -> 
     return Digest(total.hexdigest(), size)
 
 
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write to a file without a buffer in between, which would copy large pieces.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
 def digest_of(path: str | os.PathLike[str]) -> Digest:
     """Return sha256 and size of a file.
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import requests
 from urllib3.exceptions import HTTPError
 
-from pycemrg.models.checksums import CHUNK, Digest, digest
+from pycemrg.models.checksums import CHUNK, Digest, digest, write_all
 from pycemrg.models.connection import Session, get
 from pycemrg.models.inflated import Inflated, limit
 from pycemrg.models.manifest import public_url
@@ -170,7 +170,7 @@ def _receive(response: requests.Response, body: _Body) -> str | None:
     length, before = length_of(response), body.size
     of_all = "" if length is None else f" of {before + length:,}"
     _check_space(body.partial.folder, length)
-    with body.partial.body.open("ab") as file:
+    with body.partial.body.open("ab", buffering=0) as file:
         while True:
             try:
                 chunk = response.raw.read(CHUNK, decode_content=False)
@@ -178,7 +178,7 @@ def _receive(response: requests.Response, body: _Body) -> str | None:
                 return f"the transfer broke off after {body.size:,}{of_all} bytes ({shown(error)})"
             if not chunk:
                 break
-            file.write(chunk)
+            write_all(file.fileno(), chunk)
             body.add(chunk)
     if length is not None and body.size - before != length:
         return f"the transfer broke off after {body.size:,}{of_all} bytes"

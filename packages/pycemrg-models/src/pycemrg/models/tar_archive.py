@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from pycemrg.models.archive_damage import naming
 from pycemrg.models.checksums import CHUNK
 from pycemrg.models.inflated import Inflated
+from pycemrg.models.paths import inside
 from pycemrg.models.tree import PIECE, Tree
 
 MAX_HEADERS = 1 << 28  # bytes of a tar beside the content of its files
@@ -57,8 +58,10 @@ def _unpack_member(
     if member.issym():
         members.add_link(name, member.linkname)
     elif member.islnk():
-        path = members.add(name, "file", 0)
-        tree.hard_link(path, members.path(member.linkname))
+        path, to = members.add(name, "file"), inside(member.linkname)
+        if to is None:
+            members.refuse(name, f"a hard link to {member.linkname!r}")
+        tree.hard_link(path, to)
     elif member.isdir():
         members.add(name, "folder")
     elif member.isreg():

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from pycemrg.models.checksums import write_all
 from pycemrg.models.listing import Listing, Stored
 from pycemrg.models.members import Members
 from pycemrg.models.workers import Tally
@@ -61,7 +62,7 @@ class Tree:
         try:
             for piece in pieces:
                 total.update(piece)
-                _write_all(descriptor, piece)
+                write_all(descriptor, piece)
                 done += len(piece)
                 self.tally.add(len(piece))
         finally:
@@ -122,12 +123,6 @@ class Tree:
         full = self.folder / path
         full.parent.mkdir(parents=True, exist_ok=True)
         return full
-
-
-def _write_all(descriptor: int, piece: bytes | memoryview) -> None:
-    left = memoryview(piece)
-    while left:
-        left = left[os.write(descriptor, left) :]
 
 
 def _stored(path: Path, sha256: str) -> Stored:
