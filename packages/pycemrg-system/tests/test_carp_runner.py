@@ -426,6 +426,16 @@ def test_run_passes_everything_on(installation, tmp_path: Path) -> None:
     assert carp.run(["meshalyzer"], dry_run=True) == ""
 
 
+def test_execute_returns_all_that_is_known(installation, tmp_path: Path) -> None:
+    installation.tool("solve", 'touch "$1"; echo "$CARPENTRY_LICENSE"; echo failed >&2; exit 3')
+    installation.write()
+    carp = CarpRunner(CommandRunner(), installation.config)
+    result = carp.execute(["solve", "vm.igb"], ["vm.igb"], tmp_path, ["failed"], log_dir=tmp_path)
+    assert (result.returncode, result.stdout) == (3, f"{installation.root}/license.bin\n")
+    assert result.outputs == (tmp_path / "vm.igb",)
+    assert (result.record / "stderr.log").read_text() == "failed\n"
+
+
 def test_a_runner_of_ones_own_needs_to_know_the_documented_arguments_only(installation) -> None:
     class Recorder:
         def run(self, cmd, expected_outputs=None, cwd=None, ignore_errors=None, env=None):

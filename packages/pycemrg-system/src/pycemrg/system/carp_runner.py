@@ -11,6 +11,7 @@ from typing import Protocol, Self, Unpack
 from pycemrg.system.carp_config import CarpConfig
 from pycemrg.system.carp_prefix import CarpPrefix
 from pycemrg.system.errors import CarpEnvironmentError
+from pycemrg.system.result import CommandResult
 from pycemrg.system.runner import CommandRunner, RunOptions
 
 __all__ = ["CarpEnvironmentError", "CarpRunner"]
@@ -172,6 +173,27 @@ class CarpRunner:
             FileNotFoundError: If an expected output is missing.
         """
         return self.runner.run(
+            cmd,
+            expected_outputs=expected_outputs,
+            cwd=cwd,
+            ignore_errors=ignore_errors,
+            env=self.carp_env,
+            **options,
+        )
+
+    def execute(
+        self,
+        cmd: Sequence[str | os.PathLike[str]],
+        expected_outputs: Sequence[str | os.PathLike[str]] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        ignore_errors: Sequence[str] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> CommandResult:
+        """Run a command in the environment of the installation; return all that is known of it.
+
+        For arguments and exceptions see `run`.
+        """
+        return self.runner.execute(
             cmd,
             expected_outputs=expected_outputs,
             cwd=cwd,
