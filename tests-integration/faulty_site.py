@@ -62,8 +62,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def head(self, code: int, headers: dict[str, str | None]) -> None:
         """Send status and headers; those that are None are left out."""
-        self.send_response(code)
-        for name, value in headers.items():
+        self.send_response_only(code)
+        for name, value in {"Date": self.date_time_string(), **headers}.items():
             if value is not None:
                 self.send_header(name, value)
         self.end_headers()

@@ -462,6 +462,15 @@ def test_without_a_strong_validator_nothing_is_glued_together(
     assert site.ranges() == [None, None]
 
 
+def test_a_date_of_long_ago_tells_the_version_too(site, manager, kind, summed):
+    model = Model(kind, size=8 * MIB)
+    settings = {"etag": None, "modified": email.utils.formatdate(1_600_000_000, usegmt=True)}
+    site.give(model.path, cut(model, 5, **settings), File(model.body, **settings))
+    assert model.is_at(manager(model, summed).get_model_path("seg"))
+    assert site.requests[1].headers["if-range"] == settings["modified"]
+    assert site.sent() - len(model.body) <= MIB
+
+
 CONFLICTS = {
     "if-range": {"etag": '"second"'},
     "other-etag": {"etag": '"second"', "conditional": False},
