@@ -29,7 +29,7 @@ MAX_FILE_NAME = 200  # bytes; common file systems take 255
 class Entry(NamedTuple):
     """One version of one model.
 
-    Args:
+    Attributes:
         model: The name of the model.
         version: The name of the version, never ``default``.
         place: Where the version stands in the manifest.

@@ -7,8 +7,8 @@ from typing import NamedTuple
 class Progress(NamedTuple):
     """How far one step of a fetch is.
 
-    Args:
-        title: The model and version, such as ``seg v2.1``.
+    Attributes:
+        title: The model and version, such as ``seg@v2.1``.
         step: ``"download"`` or ``"unpack"``.
         done: Bytes so far. A download that is resumed starts with those that are there.
         total: Bytes in all, None if nobody knows.

@@ -17,7 +17,7 @@ DRAFTS = ".????????.*.json"  # what `write_whole` leaves in an object if it is k
 class Pruned(NamedTuple):
     """What was taken out, or would be.
 
-    Args:
+    Attributes:
         objects: What nobody had used for long.
         leftovers: What processes that were killed had left.
         size: Of both, in bytes.
