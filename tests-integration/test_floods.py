@@ -195,7 +195,7 @@ for at in range(0, len(data), {at_once}):
 @pytest.mark.parametrize("logged", [False, True])
 def test_what_is_written_after_the_command_has_ended_is_whole(folder: Path, logged: bool) -> None:
     size = 20 * MB
-    code = f"""
+    code = """
 import os, runpy, sys
 sys.argv = sys.argv[1:]
 ended, end = os.pipe()
