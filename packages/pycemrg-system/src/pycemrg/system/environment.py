@@ -12,14 +12,12 @@ MATTERS = re.compile(
 )
 """What decides which program runs, on how many cores, with which data."""
 
-SECRET = re.compile(
-    r"TOKEN|SECRET|PASS|PWD|CREDENTIAL|AUTH|JWT|COOKIE|SESSION|(API|ACCESS|PRIVATE|ENCRYPTION|SSH)_?KEY"
-    r"|(^|_)KEY($|_)",
-    re.IGNORECASE,
-)
+SECRET = re.compile(r"TOKEN|SECRET|PASS|PWD|CREDENTIAL|AUTH|JWT|COOKIE|SESSION|KEY", re.IGNORECASE)
 """What the name of a secret looks like."""
 
-_USER_OF_URL = re.compile(r"(?<=://)[^/\s@]*@")
+# A password may hold @, and that of an object store often holds /, whatever RFC 3986 says; what
+# follows a host is a port and no password.
+_USER_OF_URL = re.compile(r"(?<=://)([^/\s]*|[^/\s:@]*:(?!//|\d+/)[^\s@]*)@")
 
 
 def chosen(environment: Mapping[str, str]) -> dict[str, str]:
