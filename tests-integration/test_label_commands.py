@@ -14,6 +14,7 @@ from matplotlib.image import imread
 
 from pycemrg.data import LabelManager
 from pycemrg.data.drawing import draw_slices
+from pycemrg.data.tables import write_table
 from pycemrg.data.volumes import LabelVolume
 
 CLINICAL = "labels: {background: 0, LV_myo: 1, LV_bp: 2, RV_bp: 3, vein: 7}\n"
@@ -251,6 +252,16 @@ def test_names_are_drawn_as_they_are_and_without_colours_that_are_none():
         draw_slices(volume, LabelManager.from_dict(labels), "seg.svg")
     drawn = Path("seg.svg").read_text(encoding="utf-8")
     assert [name for name in names if f"{name}  0.0 ml</text>" in drawn] == names
+
+
+def test_a_label_without_a_colour_has_the_same_in_a_picture_and_in_a_table(tmp_path):
+    volume = LabelVolume(np.full((4, 4, 4), 7), np.eye(4))
+    labels = LabelManager.from_dict({"labels": {"LV": 7}})
+    draw_slices(volume, labels, tmp_path / "seg.png")
+    write_table(labels, tmp_path / "heart.ctbl")
+    row = (tmp_path / "heart.ctbl").read_text().splitlines()[-1]
+    picture = np.round(imread(tmp_path / "seg.png")[..., :3] * 255).astype(int)
+    assert (picture == [int(word) for word in row.split()[2:5]]).all(axis=2).any()
 
 
 def test_a_drawing_has_room_for_hundreds_of_names(tmp_path):

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from pycemrg.data import Code
-from pycemrg.data.tables.colors import RGBA
+from pycemrg.data.colors import RGBA
 from pycemrg.data.tables.selection import Capacity, Row, listing, select
 
 EVERYTHING = frozenset({"groups", "colors", "codes", "aliases"})

@@ -2,7 +2,7 @@ import pytest
 
 from pycemrg.core.manifests import Place
 from pycemrg.data import Code
-from pycemrg.data.tables.colors import RGBA
+from pycemrg.data.colors import RGBA
 from pycemrg.data.tables.standard import Standard
 
 

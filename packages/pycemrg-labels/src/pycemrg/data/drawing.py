@@ -1,12 +1,12 @@
 """A picture of a segmentation: its three middle slices, with names, colours and volumes."""
 
-import colorsys
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pycemrg.core.whole_files import whole_file
 from pycemrg.data.annotations import usable
+from pycemrg.data.colors import made_up, parse
 from pycemrg.data.extras import need
 
 if TYPE_CHECKING:
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from pycemrg.data.manager import LabelManager
     from pycemrg.data.volumes import LabelVolume
 
+Rgb = tuple[float, float, float]
+
 VIEWS = ("sagittal", "coronal", "axial")
 DIRECTIONS = ("L to R", "P to A", "I to S")
-GOLDEN_ANGLE = 0.381966  # successive hues that stay far apart
 
 
 def draw_slices(
@@ -30,8 +31,8 @@ def draw_slices(
     """Draw the middle slices through the labelled part of a volume to a picture.
 
     The slices are cut along the axes of the file: sagittal, coronal and axial, with superior or
-    anterior up and the patient's right on the right. A label has the colour of its standard, or one
-    of its own. The background, 0, is left white.
+    anterior up and the patient's right on the right. A label has the colour of its standard, or the
+    one that tables are given for it. The background, 0, is left white.
 
     Args:
         volume: What `pycemrg.data.volumes.read_labels` returns, with three axes.
@@ -120,9 +121,7 @@ def _middle_slice(array: "np.ndarray[Any, Any]", axis: int) -> "np.ndarray[Any, 
     return np.asarray(np.take(array, index, axis=axis).T)
 
 
-def _painted(
-    labels: "np.ndarray[Any, Any]", colors: dict[int, tuple[float, float, float]]
-) -> "np.ndarray[Any, Any]":
+def _painted(labels: "np.ndarray[Any, Any]", colors: dict[int, Rgb]) -> "np.ndarray[Any, Any]":
     import numpy as np
 
     picture = np.ones((*labels.shape, 3))
@@ -131,20 +130,11 @@ def _painted(
     return picture
 
 
-def _colors(values: list[int], labels: "LabelManager") -> dict[int, tuple[float, float, float]]:
+def _colors(values: list[int], labels: "LabelManager") -> dict[int, Rgb]:
     known = usable(lambda: labels.colors)
-    given = {labels.labels[name]: color for name, color in known.items() if name in labels}
-    return {
-        value: _rgb(given[value])
-        if value in given
-        else colorsys.hsv_to_rgb(number * GOLDEN_ANGLE % 1, 0.6, 0.9 - 0.3 * (number % 2))
-        for number, value in enumerate(values)
-    }
-
-
-def _rgb(color: str) -> tuple[float, float, float]:
-    red, green, blue = (int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
-    return red, green, blue
+    given = {labels.labels[name]: parse(color) for name, color in known.items() if name in labels}
+    chosen = {value: given.get(value) or made_up(value) for value in values}
+    return {v: (c.red / 255, c.green / 255, c.blue / 255) for v, c in chosen.items()}
 
 
 def _caption(value: int, ml: float, labels: "LabelManager") -> str:

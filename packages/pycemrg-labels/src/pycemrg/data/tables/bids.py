@@ -17,10 +17,10 @@ tabular files.
 import os
 import re
 
+from pycemrg.data import colors
 from pycemrg.data.annotations import Code
+from pycemrg.data.colors import RGBA
 from pycemrg.data.manager import LabelManager
-from pycemrg.data.tables import colors
-from pycemrg.data.tables.colors import RGBA
 from pycemrg.data.tables.columns import Record, read_records, write_records
 from pycemrg.data.tables.lines import integer, one_line
 from pycemrg.data.tables.selection import Capacity, Row, select

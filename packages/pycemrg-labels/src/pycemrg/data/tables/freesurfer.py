@@ -16,9 +16,9 @@ open, ``CTABreadASCII`` in FreeSurfer's utils/colortab.cpp.
 import os
 from collections.abc import Iterator
 
+from pycemrg.data.colors import RGBA
 from pycemrg.data.manager import LabelManager
 from pycemrg.data.tables.color_rows import convention, parse, unblanked
-from pycemrg.data.tables.colors import RGBA
 from pycemrg.data.tables.lines import Field, integer, read_text
 from pycemrg.data.tables.selection import Capacity, Row, write_lines
 from pycemrg.data.tables.standard import Standard

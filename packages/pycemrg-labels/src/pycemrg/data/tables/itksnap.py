@@ -17,8 +17,8 @@ import os
 import re
 from collections.abc import Iterator
 
+from pycemrg.data.colors import RGBA
 from pycemrg.data.manager import LabelManager
-from pycemrg.data.tables.colors import RGBA
 from pycemrg.data.tables.lines import (
     Field,
     channel,

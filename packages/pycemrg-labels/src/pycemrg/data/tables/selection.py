@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pycemrg.core.whole_files import write_whole
+from pycemrg.data import colors
 from pycemrg.data.annotations import Code
+from pycemrg.data.colors import RGBA
 from pycemrg.data.manager import LabelManager
-from pycemrg.data.tables import colors
-from pycemrg.data.tables.colors import RGBA
 from pycemrg.data.tables.lines import INTEGERS
 
 

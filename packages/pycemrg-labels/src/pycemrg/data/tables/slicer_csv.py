@@ -21,8 +21,8 @@ import logging
 import os
 
 from pycemrg.data.annotations import Code
+from pycemrg.data.colors import RGBA
 from pycemrg.data.manager import LabelManager
-from pycemrg.data.tables.colors import RGBA
 from pycemrg.data.tables.columns import Record, read_records, write_records
 from pycemrg.data.tables.lines import channel, integer, one_line
 from pycemrg.data.tables.selection import Capacity, Row, listing, select

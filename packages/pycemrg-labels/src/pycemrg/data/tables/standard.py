@@ -5,8 +5,8 @@ from typing import Any
 
 from pycemrg.core.manifests import Place
 from pycemrg.data.annotations import Code
+from pycemrg.data.colors import RGBA
 from pycemrg.data.manager import LabelManager
-from pycemrg.data.tables.colors import RGBA
 
 
 class Standard:

@@ -1,6 +1,6 @@
 import pytest
 
-from pycemrg.data.tables.colors import RGBA, made_up, parse
+from pycemrg.data.colors import RGBA, made_up, parse
 
 
 @pytest.mark.parametrize(
