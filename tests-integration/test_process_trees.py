@@ -3,6 +3,7 @@
 They are ended side by side, while each has a test of its own.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -214,3 +215,18 @@ def test_nothing_of_a_tree_lives_on(case: Case, fates: dict[Case, Future[Fate]])
     assert fate.alive == []
     assert fate.how == how
     assert fate.seconds < grace + MARGIN
+
+
+def test_a_second_ctrl_c_ends_the_grace_and_leaves_nothing(tmp_path: Path) -> None:
+    marked, told = Marked(tmp_path), tmp_path / "told"
+    os.mkfifo(told)
+    script = f"trap 'echo > {told}' TERM; echo ready; while :; do sleep 600 & wait; done"
+    grace = 10 * PATIENCE
+    cmd = [sys.executable, "-c", CALLER, str(grace), "bash", "-c", script]
+    with subprocess.Popen(cmd, env=marked.env, stdout=subprocess.PIPE) as running:
+        assert running.stdout.readline() == b"ready\n"
+        running.send_signal(signal.SIGINT)
+        assert told.read_text() == "\n"  # when the first has been handled
+        running.send_signal(signal.SIGINT)
+        assert running.wait(PATIENCE) == 130
+    assert marked.living() == []
