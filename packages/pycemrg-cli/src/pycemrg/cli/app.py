@@ -16,6 +16,7 @@ class Lazy(NamedTuple):
 
 
 COMMANDS = {
+    "carp": Lazy("pycemrg.cli.carp:carp", "CARPentry and openCARP: find, examine, run."),
     "init": Lazy("pycemrg.cli.scaffold:init", "Make a study that runs as it stands."),
     "init-labels": Lazy("pycemrg.cli.scaffold:init_labels", "Write a starter labels.yaml."),
     "init-models": Lazy("pycemrg.cli.scaffold:init_models", "Write a starter models.yaml."),
@@ -37,6 +38,7 @@ IN_THE_SHELL = {
     "LabelMapper(labels, consecutive(labels))": "convert with --consecutive, to a .yaml too, which "
     "relabel can map images to",
     "pass target=": "use --target",
+    "pass a larger source_timeout": "use a longer --source-timeout",
     "pass archive='zip' or archive='tar'": "use --archive zip or --archive tar",
     "pass unmapped='zero' or collisions='allow'": "use --unmapped zero or --allow-collisions",
 }

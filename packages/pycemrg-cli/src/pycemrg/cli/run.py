@@ -66,9 +66,8 @@ def run_options(command: Any) -> Any:
 @click.command(context_settings=everything_after)
 @run_options
 def run(command: Sequence[str], **options: Any) -> int:
-    r"""Run COMMAND, pass its output through, and see that it ends and has written its files.
+    """Run COMMAND, pass its output through, and see that it ends and has written its files.
 
-    \b
     pycemrg run --expect sim/vm.igb --timeout 2h -- openCARP +F sim.par
 
     The exit code is that of the command, 128 + N if signal N ended it, 124 after the timeout, and 1
