@@ -212,6 +212,18 @@ def test_a_hard_link_to_anything_but_a_member_before_it_is_refused(unpack, to):
         unpack(tar, "tar")
 
 
+def test_what_pythons_own_filter_refuses_is_refused(unpack, monkeypatch):
+    if not hasattr(tarfile, "data_filter"):
+        pytest.skip("no filter")
+
+    def refuse(member, _):
+        raise tarfile.SpecialFileError(member)
+
+    monkeypatch.setattr(tarfile, "data_filter", refuse)
+    with pytest.raises(RuntimeError, match=r"a\.tar: refused 'a': 'a' is a special file"):
+        unpack(tar_with((tar_member("a"), b"x")), "tar")
+
+
 @pytest.mark.parametrize("type", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
 def test_a_device_in_a_tar_is_refused(unpack, type):
     with pytest.raises(RuntimeError, match="refused 'dev'"):
