@@ -695,6 +695,6 @@ def test_a_float_image_that_is_not_integral_is_not_read_as_labels(tmp_path, valu
 )
 def test_the_unit_of_a_nifti_image_counts(tmp_path, unit, voxel_ml):
     image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.diag([1.0, 2.0, 3.0, 1.0]))
-    image.header.set_xyzt_units(xyz=unit)
+    image.header.set_xyzt_units(xyz=unit, t="msec")  # the same byte holds both
     nibabel.save(image, tmp_path / "seg.nii")
     assert read_labels(tmp_path / "seg.nii").voxel_ml == pytest.approx(voxel_ml)
