@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+sys.path.insert(0, str(Path(__file__).parent))  # pytest looks for doctests here, too
+
 from faulty_site import left_over, write_manifest
 
 PHASES = ("download", "unpack", "after")
