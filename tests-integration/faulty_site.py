@@ -341,9 +341,11 @@ def folder_for_all() -> Iterator[Path]:
     """Make a folder that every user may look into, outside of the private ones of pytest."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
-    yield folder
-    unlock(folder)
-    shutil.rmtree(folder)
+    try:
+        yield folder
+    finally:
+        unlock(folder)
+        shutil.rmtree(folder)
 
 
 def lock_up(folder: Path) -> None:
