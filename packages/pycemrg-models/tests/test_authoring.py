@@ -1,3 +1,4 @@
+import hashlib
 import io
 import os
 import tarfile
@@ -218,6 +219,15 @@ def test_a_file_of_any_name_is_found_again(folder, name):
     (folder / name).write_bytes(b"weights")
     append_entry("models.yaml", describe_source("seg", "v1", name, manifest="models.yaml"))
     assert fetched(folder / "models.yaml") == folder / name
+
+
+def test_a_file_is_not_taken_for_one_that_is_called_like_its_url(folder):
+    names = ("my model.pth", "my%20model.pth")
+    for name in names:
+        (folder / name).write_text(name)
+    for name in names:
+        entry = describe_source("seg", "v1", name, manifest="models.yaml")
+        assert entry.sha256 == hashlib.sha256(name.encode()).hexdigest()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file names are text elsewhere")
