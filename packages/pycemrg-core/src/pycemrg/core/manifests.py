@@ -202,6 +202,8 @@ def parse(data: bytes | str, source: str = "<manifest>") -> Mapping:
         mark = error.problem_mark or error.context_mark
         place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source, 1, 1)
         reason = " ".join(part for part in (error.context, error.problem) if part)
+        if "nesting depth" in reason:  # libyaml from 0.2.6 on counts to 1,000 before we see any
+            raise place.error(f"nested deeper than {MAX_DEPTH} levels") from error
         raise place.error(f"not valid YAML: {reason}") from error
     except yaml.reader.ReaderError as error:
         line = data[: error.position].count(b"\n") + 1
