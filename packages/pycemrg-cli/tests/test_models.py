@@ -167,9 +167,9 @@ def test_fetch_goes_on_after_a_failure_and_says_all_in_the_end(folder):
     ]
     errors = done.stderr[done.stderr.index("Error: ") :].splitlines()
     assert errors[0] == "Error: 3 could not be fetched:"
-    assert "expected the sha256" in errors[1]
-    assert "no file at" in errors[2]
-    assert "model 'none' has no 'versions'" in errors[3]
+    assert "model 'none' has no 'versions'" in errors[1]
+    assert "expected the sha256" in errors[2]
+    assert "no file at" in errors[3]
     assert len(errors) == 4
 
 
@@ -220,7 +220,7 @@ def test_verify_names_what_is_damaged_and_what_to_do(folder):
     damage, name = done.stdout.splitlines()
     assert damage == f"{stored(folder, 'v1').parents[2]}: 1 changed (file://v1.zip)"
     assert name == f"  {TARGET}"
-    assert "the next use fetches it again" in done.stderr
+    assert "the next use fetches that again" in done.stderr
     assert run("verify", "models.yaml").returncode == 1
     (found,) = json.loads(run("verify", "--json").stdout)
     assert (found["files"], found["source"]) == ([TARGET], "file://v1.zip")

@@ -166,6 +166,11 @@ def test_another_file_under_a_known_name_is_never_found(
         pytest.param(
             lambda name, content: (name, content.replace(b'"tar"', b'"rar"')), "'rar'", id="rar"
         ),
+        pytest.param(
+            lambda name, content: (name, content.replace(b"seg@v1", b"seg\\u001b[2J@v1")),
+            r"the name 'seg\\x1b",
+            id="escape-sequence",
+        ),
     ],
 )
 def test_what_is_no_whole_bundle_is_refused(tmp_path, bundle, change, message):

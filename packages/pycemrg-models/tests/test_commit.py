@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import pytest
 
@@ -23,8 +24,6 @@ def prepared(tmp_path, zip_of, manifest, sha256):
 
 
 def copy_of(folder, to):
-    import shutil
-
     shutil.copytree(folder, to, symlinks=True)
     return to
 
@@ -65,12 +64,44 @@ def test_a_draft_takes_the_place_of_an_object_that_vanishes_meanwhile(
     assert (final / "tree/model.pth").read_bytes() == b"weights"
 
 
+def test_a_good_object_that_came_meanwhile_is_put_back(prepared, tmp_path, monkeypatch):
+    """Without locks somebody else may replace the damaged object just before it is taken away."""
+    store, entry = prepared
+    final = tmp_path / store.folder(entry)
+    good = copy_of(final, tmp_path / "good")
+    draft = copy_of(final, tmp_path / "draft")
+    (final / "tree/model.pth").write_bytes(b"damaged")
+    really = commit.to_trash
+
+    def replaced_first(store, folder):
+        shutil.rmtree(folder)
+        good.rename(folder)
+        return really(store, folder)
+
+    monkeypatch.setattr(commit, "to_trash", replaced_first)
+    inode = (good / "tree/model.pth").stat().st_ino
+    commit.commit(store, entry, draft, final)
+    assert (final / "tree/model.pth").stat().st_ino == inode
+    assert list((store.root / "trash").iterdir()) == []
+
+
+def test_a_file_in_the_place_of_an_object_gives_way(prepared, tmp_path):
+    store, entry = prepared
+    final = tmp_path / store.folder(entry)
+    draft = copy_of(final, tmp_path / "draft")
+    shutil.rmtree(final)
+    final.write_text("?")
+    commit.commit(store, entry, draft, final)
+    assert (final / "tree/model.pth").read_bytes() == b"weights"
+    assert list((store.root / "trash").iterdir()) == []
+
+
 def test_an_object_that_is_damaged_again_and_again_is_given_up(prepared, tmp_path, monkeypatch):
     store, entry = prepared
     final = tmp_path / store.folder(entry)
     draft = copy_of(final, tmp_path / "draft")
-    monkeypatch.setattr(commit, "look_up", lambda *_: None)
-    monkeypatch.setattr(commit, "discard", lambda *_: None)
+    monkeypatch.setattr(commit, "look_up", lambda *_, **__: None)
+    monkeypatch.setattr(commit, "to_trash", lambda *_: None)
     with pytest.raises(RuntimeError, match="damaged again each time"):
         commit.commit(store, entry, draft, final)
 

@@ -1,5 +1,7 @@
 import pytest
+import requests
 
+from pycemrg.models import connection
 from pycemrg.models import download as downloads
 from pycemrg.models.partial import Partial
 
@@ -67,6 +69,27 @@ def test_the_host_of_a_redirect_gets_its_own_token(site, answers, netrc, fetched
     site.give("/b", b"ok")
     fetched(site.give("/a", answers.status(302, Location=site.url("/b", "localhost"))))
     assert sent(site) == ["Bearer first", "Bearer second"]
+
+
+def test_a_line_of_netrc_for_any_host_is_for_the_one_that_was_asked(site, answers, netrc, fetched):
+    netrc(f"default login me password {SECRET}")
+    site.give("/b", b"ok")
+    fetched(site.give("/a", answers.status(302, Location=site.url("/b", "localhost"))))
+    assert [bool(header) for header in sent(site)] == [True, False]
+
+
+def test_nothing_that_was_encrypted_goes_on_in_clear(netrc):
+    netrc(f"machine example.com login __token__ password {SECRET}")
+    session = connection.Session(0.0)
+    for now, kept in (("http", False), ("https", True)):
+        first = session.prepare_request(requests.Request("GET", "https://example.com/a"))
+        assert first.headers["Authorization"] == f"Bearer {SECRET}"
+        answer = requests.Response()
+        answer.request = first
+        second = first.copy()
+        second.prepare_url(f"{now}://example.com/b", None)
+        session.rebuild_auth(second, answer)
+        assert ("Authorization" in second.headers) is kept
 
 
 def test_the_size_of_a_file_is_asked_without_its_body(site, answers):

@@ -99,7 +99,8 @@ def test_a_look_up_that_meets_a_pruning_gets_no_path_to_nowhere(tmp_path, models
         really(path, *times)
 
     monkeypatch.setattr(store.os, "utime", pruned_meanwhile)
-    assert models.find_model("seg", "old") is None
+    with pytest.raises(FileNotFoundError, match=r"old\.zip"):  # it is fetched again
+        models.get_model_path("seg", "old")
 
 
 def test_what_another_process_is_fetching_stays(tmp_path, models):
@@ -152,6 +153,18 @@ def test_a_draft_that_a_killed_process_left_in_an_object_goes(models):
     assert {path.name for path in folder.iterdir()} == {
         *("entry.json", "files.json", "tree", ".4567abcd.files.json"),
     }
+
+
+def test_what_no_look_up_can_use_goes_when_it_is_old(models):
+    objects = models.cache.store.root / "objects"
+    for name, days in (("old", 40), ("new", 1)):
+        (objects / "zz" / name / "tree").mkdir(parents=True)
+        for path in ((objects / "zz" / name / "tree"), objects / "zz" / name):
+            age(path, days)
+    (objects / "zz" / "file").touch()
+    age(objects / "zz" / "file", 40)
+    models.cache.prune()
+    assert [path.name for path in (objects / "zz").iterdir()] == ["new"]
 
 
 def test_a_cache_that_is_not_there_needs_no_pruning(tmp_path):

@@ -138,6 +138,16 @@ def test_what_is_not_there_can_be_asked_for_without_fetching_it(tmp_path, site, 
     assert site.requests == []
 
 
+def test_to_ask_where_a_model_is_leaves_no_trace(tmp_path, site, manifest, packed, fields):
+    path = manifest(v1={"url": site.give("/a.zip", packed), **fields})
+    models = ModelManager(path, tmp_path / "cache")
+    marker = models.get_model_path("seg").parents[1] / "entry.json"
+    os.utime(marker, (1, marker.stat().st_mtime - 3 * DAY))
+    before = snapshot(tmp_path / "cache")
+    assert models.find_model("seg") is not None
+    assert snapshot(tmp_path / "cache") == before
+
+
 def test_fetching_ahead_gets_all_that_can_be_had(tmp_path, site, manifest, packed, fields):
     good, bad = site.give("/good.zip", packed), site.url("/bad.zip")
     path = manifest(
@@ -151,7 +161,22 @@ def test_fetching_ahead_gets_all_that_can_be_had(tmp_path, site, manifest, packe
         models.prefetch()
     assert f"{bad}: 404" in str(caught.value)
     assert "/worse.zip: 404" in str(caught.value)
-    assert models.prefetch(["seg@v1"])["seg@v1"].read_bytes() == b"weights"
+    told = []
+    paths = models.prefetch(["seg@v1", "seg"], tell=lambda *each: told.append(each))
+    assert paths["seg@v1"].read_bytes() == b"weights"
+    assert told == list(paths.items())
+
+
+def test_fetching_ahead_goes_on_after_a_malformed_entry(tmp_path, site, manifest, packed, fields):
+    path = manifest(
+        bad={"url": "https://example.com/a.zip"}, v1={"url": site.give("/a.zip", packed), **fields}
+    )
+    models = ModelManager(path, tmp_path / "cache")
+    with pytest.raises(RuntimeError, match="needs 'unzipped_target_path'"):
+        models.prefetch()
+    assert models.find_model("seg", "v1").read_bytes() == b"weights"
+    with pytest.raises(KeyError):
+        models.prefetch(["seg@v1", "no-such"])
 
 
 def test_whoever_asks_is_told_how_far_it_is(tmp_path, site, manifest, zip_of, sha256):

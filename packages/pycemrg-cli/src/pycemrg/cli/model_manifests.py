@@ -10,7 +10,7 @@ import click
 
 from pycemrg.cli.app import for_the_shell
 from pycemrg.cli.findings import findings_in, report
-from pycemrg.cli.model_options import load_manager, log_what_is_done, version_names
+from pycemrg.cli.model_options import load_manager, log_what_is_done
 from pycemrg.cli.options import Manifest, lint_format
 from pycemrg.core.problems import Problem
 
@@ -34,7 +34,7 @@ def lint(manifests: Sequence[Path], online: bool, style: str) -> None:
 def _problems(manifest: Path, online: bool) -> Iterator[Problem]:
     manager = load_manager(manifest, None)
     yield from manager.problems()
-    for name in version_names(manifest) if online else []:
+    for name in manager.names() if online else []:
         with suppress(KeyError, ValueError):  # a malformed entry is among the problems
             (entry,) = manager.entries([name])
             yield from _answers(entry)

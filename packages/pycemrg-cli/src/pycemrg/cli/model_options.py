@@ -37,10 +37,9 @@ class ModelName(click.ParamType):  # type: ignore[type-arg]  # generic since cli
         from click.shell_completion import CompletionItem
 
         try:
-            names = model_names(ctx.params[self.manifest])
-            if "@" in incomplete:
-                names += version_names(ctx.params[self.manifest])
-        except (OSError, ValueError):
+            manager = load_manager(ctx.params[self.manifest], None)
+            names = manager.models() + (manager.names() if "@" in incomplete else [])
+        except (OSError, ValueError, RuntimeError):
             return []
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
@@ -50,30 +49,6 @@ def load_manager(manifest: Path, cache_dir: Path | None, offline: bool = False) 
     from pycemrg.models import ModelManager
 
     return ModelManager(manifest, cache_dir, offline=offline or None)
-
-
-def model_names(manifest: Path) -> list[str]:
-    """Return the names of all models of a manifest."""
-    from pycemrg.models.manifest import Manifest
-
-    return Manifest(manifest).models()
-
-
-def version_names(manifest: Path) -> list[str]:
-    """Return ``model@version`` for each version, also of malformed ones.
-
-    A model without versions stands for itself, so that asking for it says what is wrong.
-    """
-    from pycemrg.core.manifests import Mapping
-    from pycemrg.models.manifest import Manifest
-
-    loaded = Manifest(manifest)
-    names = []
-    for model in loaded.models():
-        versions = loaded.root.section(model).get("versions")
-        known = versions.entries if isinstance(versions, Mapping) else {}
-        names += [f"{model}@{version}" for version in known] or [model]
-    return names
 
 
 def log_what_is_done() -> None:

@@ -46,7 +46,8 @@ def verify(manifest: Path | None, deep: bool, cache_dir: Path | None, as_json: b
                 click.echo(f"  {name}")
     if damages:
         raise click.ClickException(
-            f"{len(damages)} damaged; delete such a folder, and the next use fetches it again"
+            f"{len(damages)} damaged; the next use fetches that again, or delete the folders now: "
+            f"what only --deep sees is not seen by a use"
         )
 
 

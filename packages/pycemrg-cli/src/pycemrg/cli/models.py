@@ -14,10 +14,8 @@ from pycemrg.cli.model_options import (
     cache_dir,
     load_manager,
     log_what_is_done,
-    model_names,
     offline,
     size_text,
-    version_names,
 )
 from pycemrg.cli.model_store import export, import_, prune, verify
 from pycemrg.cli.options import Manifest, as_json
@@ -52,7 +50,7 @@ def list_(manifest: Path | None, cache_dir: Path | None, as_json: bool) -> None:
         _list_objects(cache.list_objects(), cache.cache_dir, as_json)
     else:
         manager = load_manager(manifest, cache_dir)
-        _list_entries([_state(manager, name) for name in version_names(manifest)], as_json)
+        _list_entries([_state(manager, name) for name in manager.names()], as_json)
 
 
 def _list_objects(objects: "Sequence[StoredObject]", folder: Path, as_json: bool) -> None:
@@ -124,30 +122,8 @@ def fetch(
         raise click.UsageError("either --all or names")
     log_what_is_done()
     manager = load_manager(manifest, cache_dir, offline)
-    if every:
-        wanted = version_names(manifest)
-    elif names:
-        wanted = [entry.name for entry in manager.entries(names)]  # a wrong name ends it here
-    else:
-        wanted = model_names(manifest)
-    failures: list[Exception] = []
-    for name in dict.fromkeys(wanted):
-        try:
-            entry = manager.entries([name])[0]
-            path = manager.get_model_path(entry.model, entry.version)
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            failures.append(error)
-        else:
-            click.echo(f"{entry.name}\t{path}")
-    _raise_all(failures)
-
-
-def _raise_all(failures: Sequence[Exception]) -> None:
-    if len(failures) == 1:
-        raise failures[0]
-    if failures:
-        listed = "\n".join(map(message_of, failures))
-        raise RuntimeError(f"{len(failures)} could not be fetched:\n{listed}") from failures[0]
+    wanted = manager.names() if every else names or manager.models()
+    manager.prefetch(wanted, tell=lambda name, path: click.echo(f"{name}\t{path}"))
 
 
 @models.command("path")

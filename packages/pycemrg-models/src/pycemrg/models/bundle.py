@@ -198,6 +198,8 @@ def _checked(data: Any) -> Packed:
     packed = Packed(**data)
     if not all(isinstance(each, str) for each in packed[:4]):
         raise TypeError("a field that is no text")
+    if not packed.name.isprintable():  # it goes to a terminal
+        raise ValueError(f"the name {packed.name!r}")
     if packed.archive not in ("zip", "tar", None) or not is_sha256(packed.sha256):
         raise ValueError(f"{packed.name}: archive {packed.archive!r}, sha256 {packed.sha256!r}")
     return packed
@@ -227,9 +229,7 @@ def _entry(packed: Packed, path: str | os.PathLike[str]) -> Entry:
 
 
 @contextmanager
-def _copied(
-    bundle: tarfile.TarFile, packed: Packed, to: Path, where: str
-) -> Iterator[Source]:
+def _copied(bundle: tarfile.TarFile, packed: Packed, to: Path, where: str) -> Iterator[Source]:
     try:
         content = bundle.extractfile(packed.path)
     except KeyError as error:

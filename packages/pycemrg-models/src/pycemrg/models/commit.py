@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pycemrg.models.manifest import Entry
-from pycemrg.models.staging import discard
+from pycemrg.models.staging import delete, put_back, to_trash
 from pycemrg.models.store import Store, look_up
 
 MAX_RACES = 10
@@ -26,15 +26,25 @@ def commit(store: Store, entry: Entry, draft: Path, final: Path) -> None:
         try:
             draft.rename(final)
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
         else:
             _sync_folder(final.parent)
             return
-        if look_up(str(final), entry) is not None:
+        if look_up(str(final), entry) is not None or _is_good_now(store, entry, final):
             return
-        discard(store, final)
     raise RuntimeError(f"{final} is damaged again each time it is replaced")
+
+
+def _is_good_now(store: Store, entry: Entry, final: Path) -> bool:
+    """Take a damaged object away; put back a good one that came meanwhile, and tell."""
+    taken = to_trash(store, final)
+    if taken is None:
+        return False
+    if look_up(str(taken), entry, read_only=True) is not None and put_back(taken, final):
+        return True
+    delete(taken)
+    return False
 
 
 def flush(folder: Path) -> None:

@@ -44,9 +44,12 @@ class Session(requests.Session):
     ) -> None:
         """Authenticate at the address of a redirect; requests would do it without bearer tokens."""
         before, now = str(response.request.url), str(prepared_request.url)
-        if self.should_strip_auth(before, now):  # type: ignore[no-untyped-call]
-            prepared_request.headers.pop("Authorization", None)
-        if "Authorization" not in prepared_request.headers:
+        if not self.should_strip_auth(before, now):  # type: ignore[no-untyped-call]
+            return
+        prepared_request.headers.pop("Authorization", None)
+        # Who asked chose the first address and not this one: nothing in clear that was encrypted,
+        # and nothing that ~/.netrc has for any host.
+        if not (before.startswith("https:") and now.startswith("http:")) and _is_named(now):
             _Credentials()(prepared_request)
 
 
@@ -108,6 +111,11 @@ class _Credentials(AuthBase):
         elif user:
             HTTPBasicAuth(user, password)(request)
         return request
+
+
+def _is_named(url: str) -> bool:
+    """Whether ``~/.netrc`` has a line for the host of `url`, and not only one for all others."""
+    return get_netrc_auth(url) not in (None, get_netrc_auth("https://named-nowhere.invalid"))
 
 
 class _Retry(Retry):

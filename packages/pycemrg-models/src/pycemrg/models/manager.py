@@ -1,7 +1,7 @@
 """ModelManager: from the name of a model to the path of its files."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,9 +32,9 @@ class ModelManager:
         cache_dir: Where to keep what was fetched; else ``$PYCEMRG_CACHE_DIR``, else
             ``~/.cache/pycemrg``.
         offline: Whether to leave the network alone; else ``$PYCEMRG_OFFLINE`` says so with ``1``.
-        progress: Called with a `Progress` for every piece that is downloaded or unpacked, in the
-            thread that does the work and never twice at a time. Without it a bar is drawn where
-            standard error is a terminal, and a line logged every ten seconds elsewhere.
+        progress: Called with a `Progress` for every piece that is read, downloaded or unpacked, in
+            the thread that does it; for one model never twice at a time. Without it a bar is drawn
+            where standard error is a terminal, and a line logged every ten seconds elsewhere.
 
     Attributes:
         cache: What is stored, whatever the manifest says: see `ModelCache`.
@@ -111,15 +111,16 @@ class ModelManager:
         return self.get_model_path(asset_name, version)
 
     def find_model(self, model_name: str, version: str = "default") -> Path | None:
-        """Return the path of a model if it is there, whole; never fetch it.
+        """Return the path of a model if it is there, whole; fetch nothing and write nothing.
 
         Raises:
             FileNotFoundError: If a ``file://`` URL leads nowhere.
             KeyError: If there is no such model or version; the message lists what there is.
             ValueError: If the entry is malformed; with file, line and column.
             HashMismatchError: If a plain local file does not have the sha256 of the manifest.
+            RuntimeError: If the archive is there and does not hold what the manifest says.
         """
-        return self._found(self._entry(model_name, version))
+        return self._found(self._entry(model_name, version), read_only=True)
 
     def entries(self, names: Iterable[str] | None = None) -> list[Entry]:
         """Return every version of every model, or those that are named.
@@ -133,33 +134,60 @@ class ModelManager:
         """
         return self._manifest.entries(names)
 
-    def prefetch(self, names: Iterable[str] | None = None) -> dict[str, Path]:
+    def models(self) -> list[str]:
+        """Return the names of all models, in the order of the manifest."""
+        return self._manifest.models()
+
+    def names(self) -> list[str]:
+        """Return ``model@version`` for each version of each model, also of malformed ones."""
+        return self._manifest.names()
+
+    def prefetch(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        tell: Callable[[str, Path], object] | None = None,
+    ) -> dict[str, Path]:
         """Fetch what is not there yet, so that nothing has to be fetched later.
 
         Args:
-            names: As for `entries`.
+            names: A model stands for its default version, ``model@version`` for that one; None
+                for every version of every model.
+            tell: Called with name and path of each as soon as it is there.
 
         Returns:
             The path of each, under ``model@version``.
 
         Raises:
-            KeyError: If there is no such model or version; the message lists what there is.
-            ValueError: If an entry is malformed; with file, line and column.
+            KeyError: If there is no such model or version; the message lists what there is, and
+                nothing is fetched.
             RuntimeError: If some could not be had. The others were fetched all the same, and the
                 message says what went wrong with each.
         """
-        paths, failures = {}, []
-        for entry in self.entries(names):
+        wanted = self.names() if names is None else list(names)
+        paths: dict[str, Path] = {}
+        failures: list[Exception] = []
+        for entry in self._readable(wanted, failures):
             try:
                 paths[entry.name] = self.get_model_path(entry.model, entry.version)
             except (OSError, RuntimeError, ValueError) as error:
                 failures.append(error)
-        if len(failures) == 1:
-            raise RuntimeError(str(failures[0])) from failures[0]
-        if failures:
-            listed = "\n".join(str(error) for error in failures)
-            raise RuntimeError(f"{len(failures)} could not be fetched:\n{listed}") from failures[0]
+            else:
+                if tell is not None:
+                    tell(entry.name, paths[entry.name])
+        _raise_all(failures)
         return paths
+
+    def _readable(self, names: Iterable[str], failures: list[Exception]) -> list[Entry]:
+        """Return the entries of some names once each; add what is malformed to the failures."""
+        entries = {}
+        for name in names:
+            try:
+                (entry,) = self.entries([name])
+                entries[entry.name] = entry
+            except ValueError as error:
+                failures.append(error)
+        return list(entries.values())
 
     def export_bundle(
         self,
@@ -243,20 +271,28 @@ class ModelManager:
 
         return Access(self.offline, _folders("PYCEMRG_SEED_DIRS"), self.progress)
 
-    def _found(self, entry: Entry) -> Path | None:
+    def _found(self, entry: Entry, *, read_only: bool = False) -> Path | None:
         if entry.local and entry.archive is None:
             return plain_file(entry, self._verified)
         for site in self._sites:
             found = self._at_site(site, entry)
             if found is not None:
                 return found
-        return look_up(self._store.folder(entry), entry)
+        return look_up(self._store.folder(entry), entry, read_only=read_only)
 
     def _at_site(self, site: Store, entry: Entry) -> Path | None:
         try:
             return look_up(site.folder(entry), entry, read_only=True)
         except RuntimeError:  # it lacks the target: what the site has may be older than the URL
             return None
+
+
+def _raise_all(failures: Sequence[Exception]) -> None:
+    if len(failures) == 1:
+        raise RuntimeError(str(failures[0])) from failures[0]
+    if failures:
+        listed = "\n".join(str(error) for error in failures)
+        raise RuntimeError(f"{len(failures)} could not be fetched:\n{listed}") from failures[0]
 
 
 def _load(path: str | os.PathLike[str]) -> Manifest:

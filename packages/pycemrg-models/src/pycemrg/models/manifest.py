@@ -94,6 +94,18 @@ class Manifest:
         """Return the names of all models, in the order of the file."""
         return [key.text for key, value in self.root if isinstance(value, Mapping)]
 
+    def names(self) -> list[str]:
+        """Return ``model@version`` for each version, also of malformed ones.
+
+        A model without versions stands for itself, so that asking for it says what is wrong.
+        """
+        names = []
+        for model in self.models():
+            versions = self.root.section(model).get("versions")
+            known = versions.entries if isinstance(versions, Mapping) else {}
+            names += [f"{model}@{version}" for version in known] or [model]
+        return names
+
     def entry(self, model: str, version: str = "default") -> Entry:
         """Return what the manifest says about one version of a model.
 

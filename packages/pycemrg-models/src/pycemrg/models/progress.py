@@ -21,7 +21,7 @@ class Progress(NamedTuple):
 
 
 Report = Callable[[Progress], object]
-"""Gets one `Progress` after the other, never two at a time, from whichever thread does the work."""
+"""Gets one `Progress` after the other, for one model never two at a time, in any thread."""
 
 Meter = Callable[[int, int | None], object]
 """What a step calls with its bytes so far and in all."""

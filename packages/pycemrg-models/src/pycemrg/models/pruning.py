@@ -1,8 +1,8 @@
 """What nobody has used for long, and what killed processes left, taken out of the store."""
 
 import os
-import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +54,7 @@ def prune(store: Store, *, older_than: float, dry_run: bool = False) -> Pruned:
         staging.sweep(store)
         # Sweeping puts downloads of dead processes aside, also of what is stored by now.
         for path in [*left, *_leftovers(store, limit)]:
-            _delete(path)
+            staging.delete(path)
     return Pruned(old, left, size)
 
 
@@ -64,9 +64,9 @@ def _taken_out(store: Store, key: str, limit: float) -> bool:
         trash = staging.to_trash(store, folder) if free else None
         if trash is None:
             return False
-        if _used(trash) >= limit and _put_back(trash, folder):
+        if _used(trash) >= limit and staging.put_back(trash, folder):
             return False
-    shutil.rmtree(trash, ignore_errors=True)
+    staging.delete(trash)
     return True
 
 
@@ -75,14 +75,6 @@ def _used(folder: Path) -> float:
         return (folder / "entry.json").stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _put_back(trash: Path, folder: Path) -> bool:
-    try:
-        trash.rename(folder)
-    except OSError:  # it was fetched again meanwhile
-        return False
-    return True
 
 
 def _leftovers(store: Store, limit: float) -> list[Path]:
@@ -96,7 +88,14 @@ def _leftovers(store: Store, limit: float) -> list[Path]:
     drafts = [
         path for path in (store.root / "objects").glob(f"*/*/{DRAFTS}") if _changed(path) < limit
     ]
-    return [*dead, *downloads, *drafts]
+    return [*dead, *downloads, *drafts, *_ruins(store, limit)]
+
+
+def _ruins(store: Store, limit: float) -> Iterator[Path]:
+    """Yield what lies among the objects without a marker, which no look-up can use."""
+    for folder in (store.root / "objects").glob("*/*"):
+        if not (folder / "entry.json").is_file() and _changed(folder) < limit:
+            yield folder
 
 
 def _is_stored(store: Store, key: str) -> bool:
@@ -118,10 +117,3 @@ def _size(path: Path) -> int:
         for folder, _, names in os.walk(path)
         for name in names
     )
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -78,7 +78,7 @@ def discard(store: Store, folder: Path) -> None:
     """Take an object away: it is renamed first, so that nobody sees half of it, then deleted."""
     trash = to_trash(store, folder)
     if trash is not None:
-        shutil.rmtree(trash, ignore_errors=True)
+        delete(trash)
 
 
 def to_trash(store: Store, folder: Path) -> Path | None:
@@ -89,6 +89,24 @@ def to_trash(store: Store, folder: Path) -> Path | None:
         return folder.rename(trash)
     except FileNotFoundError:
         return None
+
+
+def put_back(trash: Path, folder: Path) -> bool:
+    """Rename what was taken away to where it was; return whether there was room for it."""
+    try:
+        trash.rename(folder)
+    except OSError:  # another one has come
+        return False
+    return True
+
+
+def delete(path: Path) -> None:
+    """Delete a folder, or whatever lies in the place of one, as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def sweep(store: Store) -> None:
