@@ -86,9 +86,7 @@ def _spawn_rows(runs: int) -> list[Row]:
     seconds = interleaved(subjects, runs)
     what = "spawn and capture /bin/true, over subprocess.run"
     rows = [Row.of(f"{what}: {OURS}", ratios(seconds[OURS], seconds[BARE]), "x", at_most=1.3)]
-    rows += [
-        Row.of(f"{what}: {name}", ratios(seconds[name], seconds[BARE]), "x") for name in PEERS
-    ]
+    rows += [Row.of(f"{what}: {name}", ratios(seconds[name], seconds[BARE]), "x") for name in PEERS]
     each = [1000 * value / SPAWNS for value in seconds[BARE]]
     return [*rows, Row.of("subprocess.run of /bin/true", each, "ms")]
 

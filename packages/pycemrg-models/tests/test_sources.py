@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pycemrg.models import HashMismatchError, ModelManager, Progress
+from pycemrg.models import HashMismatchError, ModelCache, ModelManager, Progress
 from pycemrg.models import download as downloads
 from pycemrg.models.store import DAY
 
@@ -193,3 +193,27 @@ def test_whoever_asks_is_told_how_far_it_is(tmp_path, site, manifest, zip_of, sh
         steps = [each for each in told if each.step == step]
         assert steps == sorted(steps, key=lambda each: each.done)
         assert steps[-1] == Progress("seg@v1", step, total, total)
+
+
+def test_reading_what_is_there_is_told_too(tmp_path, manifest, zip_of, sha256):
+    packed = zip_of({"model.pth": os.urandom(3_000_000)})
+    (tmp_path / "a.zip").write_bytes(packed)
+    fields = {"sha256": sha256(packed), "unzipped_target_path": "model.pth"}
+    told = []
+    models = ModelManager(
+        manifest(v1={"url": "file://a.zip", **fields}), tmp_path / "here", progress=told.append
+    )
+    models.get_model_path("seg")
+    read = [each for each in told if each.step == "read"]
+    assert read[-1] == Progress("seg@v1", "read", len(packed), len(packed))
+    assert len(read) > 3
+    told.clear()
+    assert models.cache.verify(deep=True) == []
+    assert told == [Progress("cache", "read", 3_000_000, 3_000_000)]
+    told.clear()
+    models.export_bundle(tmp_path / "models.tar")
+    there = ModelCache(tmp_path / "there", progress=told.append)
+    told.clear()
+    there.import_bundle(tmp_path / "models.tar")
+    assert Progress("seg@v1", "read", len(packed), len(packed)) in told
+    assert Progress("seg@v1", "unpack", 3_000_000, 3_000_000) in told

@@ -171,9 +171,7 @@ def test_a_hostile_name_stays_in_the_folder(tmp_path):
 
 
 def test_what_is_limited_in_memory_is_whole_in_the_log(tmp_path):
-    result = CommandRunner().execute(
-        ["seq", "1000"], log_dir=tmp_path / "logs", max_capture=80
-    )
+    result = CommandRunner().execute(["seq", "1000"], log_dir=tmp_path / "logs", max_capture=80)
     whole = "".join(f"{number}\n" for number in range(1, 1001))
     assert (result.record / "stdout.log").read_text() == whole
     assert result.stdout.startswith(whole[:70])

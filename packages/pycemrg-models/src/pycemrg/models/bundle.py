@@ -20,6 +20,8 @@ from pycemrg.core.whole_files import whole_file
 from pycemrg.models import fetch, locks, staging
 from pycemrg.models.checksums import HashMismatchError, digest, is_sha256
 from pycemrg.models.manifest import Entry, file_name
+from pycemrg.models.meters import Watched, meter
+from pycemrg.models.progress import Report
 from pycemrg.models.sources import Access, Source, find_source, state_of
 from pycemrg.models.store import Store, key_of, look_up
 
@@ -90,8 +92,15 @@ def export_bundle(
     return left_out
 
 
-def import_bundle(store: Store, path: str | os.PathLike[str]) -> list[str]:
+def import_bundle(
+    store: Store, path: str | os.PathLike[str], report: Report | None = None
+) -> list[str]:
     """Bring the files of a bundle into a store, as if they had been downloaded.
+
+    Args:
+        store: Where to put them.
+        path: The bundle.
+        report: Who wants to know how far it is; None for a bar on a terminal or lines in the log.
 
     Returns:
         The model and version of each, as in ``seg@v2``.
@@ -109,7 +118,7 @@ def import_bundle(store: Store, path: str | os.PathLike[str]) -> list[str]:
         staging.make_cache(store)
         staging.sweep(store)
         for packed in index:
-            _unpack(store, packed, bundle, path)
+            _unpack(store, packed, bundle, path, report)
             names.append(packed.name)
     return names
 
@@ -206,18 +215,22 @@ def _checked(data: Any) -> Packed:
 
 
 def _unpack(
-    store: Store, packed: Packed, bundle: tarfile.TarFile, path: str | os.PathLike[str]
+    store: Store,
+    packed: Packed,
+    bundle: tarfile.TarFile,
+    path: str | os.PathLike[str],
+    report: Report | None,
 ) -> None:
     entry = _entry(packed, path)
     folder = Path(store.folder(entry))
     with locks.lock(store, folder.name), staging.staging(store) as stage:
         if look_up(str(folder), entry) is not None:
             return
-        with _copied(bundle, packed, stage / "file", os.fspath(path)) as source:
+        with _copied(bundle, packed, stage / "file", report) as source:
             if source.digest.sha256 != packed.sha256:
                 what = f"{os.fspath(path)}: {packed.path}"
                 raise HashMismatchError(what, packed.sha256, source.digest.sha256)
-            fetch.store_source(store, entry, source, stage, None)
+            fetch.store_source(store, entry, source, stage, report)
 
 
 def _entry(packed: Packed, path: str | os.PathLike[str]) -> Entry:
@@ -229,14 +242,18 @@ def _entry(packed: Packed, path: str | os.PathLike[str]) -> Entry:
 
 
 @contextmanager
-def _copied(bundle: tarfile.TarFile, packed: Packed, to: Path, where: str) -> Iterator[Source]:
+def _copied(
+    bundle: tarfile.TarFile, packed: Packed, to: Path, report: Report | None
+) -> Iterator[Source]:
     try:
-        content = bundle.extractfile(packed.path)
+        member = bundle.getmember(packed.path)
     except KeyError as error:
-        raise ValueError(f"{where}: {packed.path} is missing") from error
+        raise ValueError(f"{bundle.name!s}: {packed.path} is missing") from error
+    content = bundle.extractfile(member)
     if content is None:
-        raise ValueError(f"{where}: {packed.path} is no file")
+        raise ValueError(f"{bundle.name!s}: {packed.path} is no file")
     with to.open("w+b") as file:
-        found = digest(content, file.write)
+        with meter(packed.name, "read", report) as tell:
+            found = digest(Watched(content, member.size, tell), file.write)
         file.flush()
         yield Source(file, state_of(file), found, to)

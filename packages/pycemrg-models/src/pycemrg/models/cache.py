@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pycemrg.models.progress import Report
 from pycemrg.models.store import Store
 
 if TYPE_CHECKING:
@@ -19,12 +20,16 @@ class ModelCache:
     Args:
         cache_dir: Where it is; else ``$PYCEMRG_CACHE_DIR``, else ``~/.cache/pycemrg``. It need not
             exist.
+        progress: As for `ModelManager`.
     """
 
-    def __init__(self, cache_dir: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, cache_dir: str | os.PathLike[str] | None = None, *, progress: Report | None = None
+    ) -> None:
         chosen = cache_dir or os.environ.get("PYCEMRG_CACHE_DIR") or DEFAULT_CACHE
         self.cache_dir = Path(chosen).expanduser().absolute()
         self.store = Store(self.cache_dir)
+        self.progress = progress
 
     def list_objects(self) -> "list[StoredObject]":
         """Return what is stored, in the order of the addresses it came from.
@@ -52,7 +57,12 @@ class ModelCache:
         """
         from pycemrg.models.inventory import verify_objects
 
-        return verify_objects(self.store, deep=deep)
+        if not deep:
+            return verify_objects(self.store)
+        from pycemrg.models.meters import meter
+
+        with meter("cache", "read", self.progress) as tell:
+            return verify_objects(self.store, deep=True, tell=tell)
 
     def prune(self, *, older_than: float = 30.0, dry_run: bool = False) -> "Pruned":
         """Delete what nobody has used for long, and what processes that were killed left.
@@ -92,4 +102,4 @@ class ModelCache:
         """
         from pycemrg.models.bundle import import_bundle
 
-        return import_bundle(self.store, path)
+        return import_bundle(self.store, path, self.progress)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pycemrg.models.listing import Listing
 from pycemrg.models.manifest import Entry
+from pycemrg.models.progress import Meter
 from pycemrg.models.store import DamagedError, Record, Store, key_of, read_listing, read_record
 from pycemrg.models.tree_faults import faults
 
@@ -82,7 +83,11 @@ def list_objects(store: Store) -> list[StoredObject]:
 
 
 def verify_objects(
-    store: Store, *, deep: bool = False, keys: Iterable[str] | None = None
+    store: Store,
+    *,
+    deep: bool = False,
+    keys: Iterable[str] | None = None,
+    tell: Meter | None = None,
 ) -> list[Damage]:
     """Return what is not as it was stored, in the order of the keys.
 
@@ -94,6 +99,7 @@ def verify_objects(
         deep: Whether to sum up every file, and to report also what was never stored: a program
             that loads a whole folder may load that.
         keys: The objects to look at, all if it is None. One that is not there is no damage.
+        tell: Called after each object with the bytes of those before it, and of all in the store.
 
     Raises:
         RuntimeError: If the store is there and cannot be read.
@@ -102,8 +108,20 @@ def verify_objects(
         places: Iterable[tuple[str, str]] = _everything(store)
     else:
         places = [(f"{store.root}/objects/{key[:2]}/{key}", "") for key in sorted(set(keys))]
+    if tell is not None:
+        places = _told(places, {each.key: each.tree_size for each in list_objects(store)}, tell)
     checked = (_checked(folder, barred, deep) for folder, barred in places)
     return [damage for damage in checked if damage is not None]
+
+
+def _told(
+    places: Iterable[tuple[str, str]], sizes: dict[str, int], tell: Meter
+) -> Iterator[tuple[str, str]]:
+    done = 0
+    for folder, barred in places:
+        yield folder, barred
+        done += sizes.get(os.path.basename(folder), 0)  # noqa: PTH119
+        tell(done, sum(sizes.values()))
 
 
 def keys_of(entries: Iterable[Entry]) -> list[str]:

@@ -69,7 +69,7 @@ class ModelManager:
         progress: Report | None = None,
     ) -> None:
         self.manifest_path = Path(manifest_path).absolute()
-        self.cache = ModelCache(cache_dir)
+        self.cache = ModelCache(cache_dir, progress=progress)
         self.cache_dir = self.cache.cache_dir
         self.offline = _switched_on("PYCEMRG_OFFLINE") if offline is None else offline
         self.progress = progress

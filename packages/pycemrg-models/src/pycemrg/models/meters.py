@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pycemrg.models.checksums import Readable
 from pycemrg.models.progress import Meter, Progress, Report
 
 LOG_INTERVAL = 10.0  # seconds
@@ -39,6 +40,29 @@ def meter(title: str, step: str, report: Report | None) -> Iterator[Meter]:
             bar.close()
     else:
         yield _Lines(f"{title}: {step}")
+
+
+class Watched:
+    """Reads a file and tells how far that is.
+
+    Args:
+        source: What to read.
+        size: How many bytes it has.
+        tell: As `meter` hands it out.
+    """
+
+    def __init__(self, source: Readable, size: int, tell: Meter) -> None:
+        self._source = source
+        self._size = size
+        self._tell = tell
+        self._done = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes."""
+        data = self._source.read(size)
+        self._done += len(data)
+        self._tell(self._done, self._size)
+        return data
 
 
 class _Bar:

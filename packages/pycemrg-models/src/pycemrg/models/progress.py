@@ -9,7 +9,7 @@ class Progress(NamedTuple):
 
     Attributes:
         title: The model and version, such as ``seg@v2.1``.
-        step: ``"download"`` or ``"unpack"``.
+        step: ``"download"``, ``"read"`` (of a file that is there) or ``"unpack"``.
         done: Bytes so far. A download that is resumed starts with those that are there.
         total: Bytes in all, None if nobody knows.
     """

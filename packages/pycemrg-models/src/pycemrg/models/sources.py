@@ -11,7 +11,7 @@ from pycemrg.models import archive
 from pycemrg.models.checksums import Digest, HashMismatchError, digest
 from pycemrg.models.local import local_file
 from pycemrg.models.manifest import Entry, file_name, public_url
-from pycemrg.models.meters import meter
+from pycemrg.models.meters import Watched, meter
 from pycemrg.models.progress import Report
 from pycemrg.models.staging import partial_download
 from pycemrg.models.store import Store
@@ -70,8 +70,8 @@ def find_source(store: Store, entry: Entry, key: str, stage: Path, access: Acces
         OSError: If they cannot be written.
     """
     if entry.local:
-        return _local(entry)
-    adopted = _adopted(entry, [store.cache_dir, *access.seeds])
+        return _local(entry, access.report)
+    adopted = _adopted(entry, [store.cache_dir, *access.seeds], access.report)
     if adopted is not None:
         return adopted
     if access.offline:
@@ -87,29 +87,31 @@ def state_of(file: BinaryIO) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _local(entry: Entry) -> Source:
+def _local(entry: Entry, report: Report | None) -> Source:
     path = local_file(entry)
     if path.is_dir():
         raise RuntimeError(f"{path} is a folder, not a {entry.archive} archive")
     logger.info("%s: reading %s", entry.title, path)
     try:
-        source = _summed_up(path)
+        source = _summed_up(path, entry, report)
     except OSError as error:
         raise RuntimeError(f"cannot read {path}: {error.strerror}") from error
     _verify(entry, source, str(path))
     return source
 
 
-def _summed_up(path: Path) -> Source:
+def _summed_up(path: Path, entry: Entry, report: Report | None) -> Source:
     file = path.open("rb")
     try:
-        return Source(file, state_of(file), digest(file))
+        state = state_of(file)
+        with meter(entry.name, "read", report) as tell:
+            return Source(file, state, digest(Watched(file, state[0], tell)))
     except BaseException:
         file.close()
         raise
 
 
-def _adopted(entry: Entry, folders: Iterable[Path]) -> Source | None:
+def _adopted(entry: Entry, folders: Iterable[Path], report: Report | None) -> Source | None:
     """Open a file of the right name and sha256 that lies in one of `folders`."""
     if entry.sha256 is None:
         return None
@@ -117,7 +119,7 @@ def _adopted(entry: Entry, folders: Iterable[Path]) -> Source | None:
         try:
             if not path.is_file():
                 continue
-            source = _summed_up(path)
+            source = _summed_up(path, entry, report)
         except OSError:
             continue
         if source.digest.sha256 == entry.sha256:
