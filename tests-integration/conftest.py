@@ -26,6 +26,8 @@ import pytest
 import uv
 
 ROOT = Path(__file__).parents[1]
+# The modules here that are no tests, such as `archive_corpus`, are imported by name.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @dataclass(frozen=True)

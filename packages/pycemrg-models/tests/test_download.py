@@ -199,7 +199,11 @@ def test_a_compressed_file_that_is_labelled_as_a_transfer_stays_compressed(
 
 @pytest.mark.parametrize(
     ("encoding", "content"),
-    [("br", b"x"), ("gzip", b"no gzip"), ("gzip", gzip.compress(b"x")[:-4])],
+    [
+        pytest.param("br", b"x", id="unknown"),
+        pytest.param("gzip", b"no gzip", id="no-gzip"),
+        pytest.param("gzip", gzip.compress(b"x")[:-4], id="cut-off"),
+    ],
 )
 def test_a_transfer_that_cannot_be_undone_is_an_error(site, answers, path, encoding, content):
     url = site.give("/a.pth", answers.body(content, Content_Encoding=encoding))

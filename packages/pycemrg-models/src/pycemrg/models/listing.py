@@ -64,14 +64,27 @@ class Listing(NamedTuple):
 
     def changed(self, tree: str) -> list[str]:
         """Return the paths in the folder `tree` that are not what the listing says, by stat."""
-        files = [
-            name
-            for name, file in self.files.items()
-            if stat_of(f"{tree}/{name}") != (file.size, file.mtime_ns)
-        ]
+        files = list(_altered(tree, self.files))
         links = [name for name, to in self.links.items() if _link(f"{tree}/{name}") != to]
         folders = [name for name in self.folders if not os.path.isdir(f"{tree}/{name}")]  # noqa: PTH112
         return files + links + folders
+
+
+def _altered(tree: str, files: Mapping[str, Stored]) -> Iterator[str]:
+    # Each look-up comes by here with up to 64 files: `stat_of` would cost it a third more.
+    lstat, is_file = os.lstat, stat.S_ISREG
+    for name, file in files.items():
+        try:
+            found = lstat(f"{tree}/{name}")
+        except (OSError, ValueError):
+            yield name
+            continue
+        if (
+            found.st_size != file.size
+            or found.st_mtime_ns != file.mtime_ns
+            or not is_file(found.st_mode)
+        ):
+            yield name
 
 
 def stat_of(path: str) -> tuple[int, int] | None:

@@ -219,7 +219,7 @@ def read_record(folder: str) -> tuple[Record, float]:
     """
     try:
         content, used = _content(f"{folder}/entry.json")
-        data = json.loads(content)
+        data = json.loads(content.decode())
         listing = listings.from_json(data)
         targets = dict(data["targets"])
         record = Record(data["sha256"], data["size"], data["url"], data["whole"], listing, targets)
