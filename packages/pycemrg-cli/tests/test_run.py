@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("pycemrg.system", reason="pycemrg-system is not installed")
+
 PYCEMRG = [sys.executable, "-m", "pycemrg.cli"]
 posix_only = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 
@@ -114,6 +116,12 @@ def test_a_pipe_reaches_the_command_and_a_terminal_does_not(run):
     finally:
         os.close(master)
         os.close(slave)
+
+
+def test_a_mistyped_option_is_wrong_usage(run):
+    done = run("--tiemout", "5", "--", "true")
+    assert done.returncode == 2
+    assert "--tiemout" in done.stderr.decode()
 
 
 def test_nothing_to_run_is_wrong_usage(run):

@@ -167,6 +167,23 @@ def test_what_no_look_up_can_use_goes_when_it_is_old(models):
     assert [path.name for path in (objects / "zz").iterdir()] == ["new"]
 
 
+def test_an_object_that_comes_in_the_place_of_a_ruin_stays(models, monkeypatch):
+    folder = models.find_model("seg", "new").parents[1]
+    marker, kept = folder / "entry.json", folder.parent.parent / "kept.json"
+    marker.rename(kept)
+    for path in (*folder.iterdir(), folder):
+        age(path, 40)
+    really = pruning.staging.sweep
+
+    def fetched_meanwhile(store):
+        kept.rename(marker)
+        really(store)
+
+    monkeypatch.setattr(pruning.staging, "sweep", fetched_meanwhile)
+    models.cache.prune()
+    assert models.find_model("seg", "new") is not None
+
+
 def test_a_cache_that_is_not_there_needs_no_pruning(tmp_path):
     from pycemrg.models import ModelCache
 

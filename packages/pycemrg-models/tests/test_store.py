@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pycemrg.models import ModelManager
+from pycemrg.models import store as stores
 from pycemrg.models.manifest import Manifest
 from pycemrg.models.store import Store, key_of, look_up
 
@@ -317,3 +318,9 @@ def test_a_local_archive_without_sha256_is_known_by_path_size_and_time(tmp_path)
     archive.rename(tmp_path / "moved.zip")
     archive.symlink_to("moved.zip")
     assert keys(tmp_path, text) == keys(tmp_path, text.replace("seg.zip", "moved.zip"))
+
+
+def test_a_look_up_does_not_make_a_folder_again_that_was_taken_away(tmp_path):
+    with pytest.raises(stores.DamagedError):
+        stores._rewrite(str(tmp_path / "gone"), "entry.json", "{}")
+    assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ TIMED_OUT = 124  # as timeout(1) has it
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.ASCII)
 
-everything_after = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+everything_after = {"allow_interspersed_args": False}
 """Settings of a command whose last argument is another command, options and all."""
 
 

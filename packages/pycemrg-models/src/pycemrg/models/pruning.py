@@ -54,7 +54,7 @@ def prune(store: Store, *, older_than: float, dry_run: bool = False) -> Pruned:
         staging.sweep(store)
         # Sweeping puts downloads of dead processes aside, also of what is stored by now.
         for path in [*left, *_leftovers(store, limit)]:
-            staging.delete(path)
+            _delete(store, path)
     return Pruned(old, left, size)
 
 
@@ -96,6 +96,16 @@ def _ruins(store: Store, limit: float) -> Iterator[Path]:
     for folder in (store.root / "objects").glob("*/*"):
         if not (folder / "entry.json").is_file() and _changed(folder) < limit:
             yield folder
+
+
+def _delete(store: Store, path: Path) -> None:
+    """Delete what was left; a whole object that has come in its place meanwhile stays."""
+    if path.parents[1] == store.root / "objects":
+        taken = staging.to_trash(store, path)
+        if taken is None or ((taken / "entry.json").exists() and staging.put_back(taken, path)):
+            return
+        path = taken
+    staging.delete(path)
 
 
 def _is_stored(store: Store, key: str) -> bool:

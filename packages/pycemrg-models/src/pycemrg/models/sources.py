@@ -201,7 +201,11 @@ def _received(
     with meter(entry.name, "download", report) as tell:
         received = download(url, partial, sha256=entry.sha256, tell=tell)
     file = partial.body.open("rb")
-    return Source(file, state_of(file), received.digest, partial.body), received.resumed
+    state = state_of(file)
+    if state[0] != received.digest.size:
+        file.close()
+        raise RuntimeError(f"{partial.body} changed while it was written")
+    return Source(file, state, received.digest, partial.body), received.resumed
 
 
 def _verify(entry: Entry, source: Source, what: str, outcome: str = "") -> None:

@@ -266,6 +266,8 @@ def _listing_text(listing: Listing) -> str:
 def _rewrite(folder: str, name: str, text: str) -> None:
     from pycemrg.core.whole_files import write_whole  # look-ups do without
 
+    if not os.path.isdir(folder):  # noqa: PTH112 - `write_whole` would make it again
+        raise DamagedError
     write_whole(f"{folder}/{name}", text)
 
 
