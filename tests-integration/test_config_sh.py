@@ -267,8 +267,10 @@ def test_a_config_that_is_edited_after_loading_is_seen_when_reloaded(
     assert carp.carp_env["EDITION"] == "first"
     config.write_text(COMPLETE + "export EDITION=second\n", encoding="utf-8")
     assert [carp.carp_env["EDITION"] for _ in range(3)] == ["first", "first", "first"]
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert f"{config} has changed" in caplog.text
+    # Of warnings: another test may have left a library talking at DEBUG.
+    told = [record.getMessage() for record in caplog.records if record.levelname != "DEBUG"]
+    assert len(told) == 1
+    assert told[0].startswith(f"{config} has changed")
     assert "reload_environment()" in caplog.text
     carp.reload_environment()
     assert carp.carp_env["EDITION"] == "second"

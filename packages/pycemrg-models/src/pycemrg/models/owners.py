@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 PROC = Path("/proc")
+PF_EXITING = 0x4  # linux/sched.h
 
 
 def owned_name() -> str:
@@ -49,7 +50,7 @@ def _started(pid: int) -> str:
 
     Raises OSError if that cannot be known.
 
-    Source: proc(5), fields 3 and 22 of ``/proc/PID/stat``. The name of the program, field 2, may
+    Source: proc(5), fields 3, 9 and 22 of ``/proc/PID/stat``. The name of the program, field 2, may
     hold blanks and parentheses.
     """
     try:
@@ -60,4 +61,6 @@ def _started(pid: int) -> str:
         except ProcessLookupError:
             return ""
         raise
-    return "" if fields[0] in "ZX" else fields[19]
+    # A process that is being killed lets go of its locks before it is a zombie.
+    is_ending = int(fields[6]) & PF_EXITING
+    return "" if fields[0] in "ZX" or is_ending else fields[19]
