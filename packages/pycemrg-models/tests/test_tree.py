@@ -1,3 +1,4 @@
+import ctypes
 import os
 import stat
 import threading
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pycemrg.models import tree as trees
 from pycemrg.models.members import Members
 from pycemrg.models.tree import Tree
 from pycemrg.models.workers import Tally, work_off
@@ -49,6 +51,30 @@ def test_a_system_that_writes_only_a_part_is_asked_again(tree, monkeypatch, sha2
     monkeypatch.setattr(os, "write", lambda file, data: really_write(file, data[:3]))
     tree.write("a", [b"abcdefgh"], 8, executable=False)
     assert (tree.folder / "a").read_bytes() == b"abcdefgh"
+
+
+def test_the_disk_begins_to_write_while_a_large_file_is_unpacked(tree, monkeypatch):
+    monkeypatch.setattr(trees, "AHEAD", 8)
+    begun, really_begin = [], trees._begin_flush
+
+    def begin(descriptor, start, size):
+        begun.append((start, size, os.fstat(descriptor).st_size))
+        really_begin(descriptor, start, size)
+
+    monkeypatch.setattr(trees, "_begin_flush", begin)
+    tree.write("a", [b"x" * 3] * 8, 24, executable=False)
+    assert begun == [(0, 9, 9), (9, 9, 18)]
+
+
+@pytest.mark.parametrize("error", [OSError, AttributeError])
+def test_a_system_that_cannot_begin_to_write_early_does_it_at_the_end(tree, monkeypatch, error):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(trees, "AHEAD", 1)
+    monkeypatch.setattr(ctypes, "CDLL", fail)
+    tree.write("a", [b"abc"], 3, executable=False)
+    assert (tree.folder / "a").read_bytes() == b"abc"
 
 
 def test_less_than_was_claimed_is_refused(tree):

@@ -15,6 +15,9 @@ from pycemrg.models.workers import Tally
 # Bytes to handle at once. What was just read or inflated is still in the processor's own cache when
 # it is summed up and written: 1 MiB at once costs a tenth more.
 PIECE = 1 << 18
+AHEAD = 8 << 20  # bytes of a file, after which the disk may begin to write
+
+_SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
 class Tree:
@@ -57,7 +60,7 @@ class Tree:
         """
         full = self._place(path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        total, done = hashlib.sha256(), 0
+        total, done, begun = hashlib.sha256(), 0, 0
         descriptor = os.open(full, flags, 0o777 if executable else 0o666)
         try:
             for piece in pieces:
@@ -65,6 +68,9 @@ class Tree:
                 write_all(descriptor, piece)
                 done += len(piece)
                 self.tally.add(len(piece))
+                if done - begun >= AHEAD:
+                    _begin_flush(descriptor, begun, done - begun)
+                    begun = done
         finally:
             os.close(descriptor)
         if done != size:
@@ -123,6 +129,20 @@ class Tree:
         full = self.folder / path
         full.parent.mkdir(parents=True, exist_ok=True)
         return full
+
+
+def _begin_flush(descriptor: int, start: int, size: int) -> None:
+    """Have the disk write while the processor unpacks, so that the flush of all finds little to do.
+
+    Linux alone can do that; it changes nothing but the time that the flush takes.
+    """
+    try:
+        import ctypes
+
+        begin = ctypes.CDLL(None).sync_file_range
+    except (ImportError, AttributeError, OSError):
+        return
+    begin(descriptor, ctypes.c_int64(start), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE)
 
 
 def _stored(path: Path, sha256: str) -> Stored:
