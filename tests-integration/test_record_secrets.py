@@ -24,7 +24,7 @@ SECRETS = {
     "GITHUB_TOKEN": f"ghp_{WORD}",
     "DB_PASSWORD": WORD,
     "MYSQL_PWD": WORD,
-    "PGPASSFILE": f"/root/{WORD}",
+    "PGPASSFILE": f"/home/me/{WORD}",
     "MY_API_KEY": f"sk-{WORD}",
     "OPENAI_KEY": f"sk-{WORD}",
     "NPM_CONFIG__AUTH": WORD,

@@ -171,6 +171,11 @@ def test_another_file_under_a_known_name_is_never_found(
             r"the name 'seg\\x1b",
             id="escape-sequence",
         ),
+        pytest.param(
+            lambda name, content: (name, content.replace(b'/solver.tar.gz"', b'/\\u001b[2J"')),
+            r"the name 'http.*x1b",
+            id="escape-sequence-in-the-source",
+        ),
     ],
 )
 def test_what_is_no_whole_bundle_is_refused(tmp_path, bundle, change, message):

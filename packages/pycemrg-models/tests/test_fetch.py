@@ -251,6 +251,22 @@ def test_a_local_archive_that_is_replaced_while_it_is_read_is_refused(
         manager("file://a.zip").get_model_path("seg")
 
 
+def test_a_local_archive_that_is_replaced_before_it_is_read_is_refused(
+    tmp_path, manager, packed, zip_of, monkeypatch
+):
+    """It would be stored under another name than the one that was asked for."""
+    (tmp_path / "a.zip").write_bytes(packed)
+    really = sources.local_file
+
+    def local_file(entry):
+        (tmp_path / "a.zip").write_bytes(zip_of({TARGET: b"other weights"}))
+        return really(entry)
+
+    monkeypatch.setattr(sources, "local_file", local_file)
+    with pytest.raises(RuntimeError, match="changed while it was read"):
+        manager("file://a.zip").get_model_path("seg")
+
+
 def test_a_folder_is_no_archive(tmp_path, manager):
     (tmp_path / "a.zip").mkdir()
     with pytest.raises(RuntimeError, match="is a folder, not a zip archive"):

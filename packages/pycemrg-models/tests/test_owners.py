@@ -16,7 +16,7 @@ def test_a_folder_is_known_to_be_abandoned_as_soon_as_its_process_has_ended():
         [sys.executable, "-c", NAME], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     name = child.stdout.readline().strip()
-    assert not has_ended(name)
+    assert has_ended(name) is False
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
     assert has_ended(name)
@@ -35,7 +35,7 @@ def test_a_fork_does_not_pass_for_its_parent():
     os.close(write)
     with os.fdopen(read) as pipe:
         assert has_ended(pipe.read())
-    assert not has_ended(owned_name())
+    assert has_ended(owned_name()) is False
 
 
 @linux_only
@@ -51,7 +51,7 @@ def test_nothing_is_known_of_processes_elsewhere(part):
     folder, _, owner = owned_name().rpartition(".")
     parts = owner.split("-")
     parts[part], parts[3] = parts[part][::-1] + "0", "1"
-    assert not has_ended(f"{folder}.{'-'.join(parts)}")
+    assert has_ended(f"{folder}.{'-'.join(parts)}") is None
 
 
 @pytest.mark.parametrize("name", ["", "0123", "a.b", "a.1-2-3-4", "a.1-2-x-4", ".--~-"])

@@ -148,3 +148,14 @@ def test_a_download_that_breaks_off_is_kept_if_somebody_can_tell_what_it_is(tmp_
         raise error
     assert [path.name for path in (store.root / "partial").glob("*")] == [key] * kept
     assert list((store.root / "staging").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells of processes")
+def test_the_work_of_a_process_that_was_stopped_for_long_is_its_own(tmp_path):
+    store = Store(tmp_path / "cache")
+    _, _, owner = owned_name().rpartition(".")
+    folder = half_done(store, "a" * 32, owner)
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (time.time() - 30 * DAY,) * 2)
+    staging.sweep(store)
+    assert (folder / staging.DOWNLOAD / "body").read_bytes() == b"half"

@@ -207,8 +207,9 @@ def _checked(data: Any) -> Packed:
     packed = Packed(**data)
     if not all(isinstance(each, str) for each in packed[:4]):
         raise TypeError("a field that is no text")
-    if not packed.name.isprintable():  # it goes to a terminal
-        raise ValueError(f"the name {packed.name!r}")
+    for text in (packed.name, packed.source):
+        if not text.isprintable():  # it goes to a terminal
+            raise ValueError(f"the name {text!r}")
     if packed.archive not in ("zip", "tar", None) or not is_sha256(packed.sha256):
         raise ValueError(f"{packed.name}: archive {packed.archive!r}, sha256 {packed.sha256!r}")
     return packed
@@ -230,7 +231,7 @@ def _unpack(
             if source.digest.sha256 != packed.sha256:
                 what = f"{os.fspath(path)}: {packed.path}"
                 raise HashMismatchError(what, packed.sha256, source.digest.sha256)
-            fetch.store_source(store, entry, source, stage, report)
+            fetch.store_source(store, entry, folder, source, stage, report)
 
 
 def _entry(packed: Packed, path: str | os.PathLike[str]) -> Entry:

@@ -64,17 +64,18 @@ def _bring_in(store: Store, folder: Path, entry: Entry, access: Access) -> None:
     with staging.staging(store) as stage:
         source = find_source(store, entry, folder.name, stage, access)
         with source.file:
-            store_source(store, entry, source, stage, access.report)
+            store_source(store, entry, folder, source, stage, access.report)
 
 
 def store_source(
-    store: Store, entry: Entry, source: Source, stage: Path, report: Report | None
+    store: Store, entry: Entry, folder: Path, source: Source, stage: Path, report: Report | None
 ) -> None:
     """Make an object of the bytes of an entry and put it into the store.
 
     Args:
         store: Where to put it.
         entry: What the bytes are for.
+        folder: Of the object, as it was before the bytes were read.
         source: The bytes.
         stage: Our staging folder.
         report: Who wants to know how far it is.
@@ -87,7 +88,6 @@ def store_source(
     draft = stage / "object"
     tree = draft / "tree"
     tree.mkdir(parents=True)
-    folder = Path(store.folder(entry))
     listing = _unpack(entry, source, tree, report)
     if entry.local and entry.sha256 is None and key_of(entry) != folder.name:
         raise RuntimeError(f"{entry.local[0]} changed while it was read")

@@ -23,20 +23,20 @@ def owned_name() -> str:
         return uuid4().hex
 
 
-def has_ended(name: str) -> bool:
-    """Whether the process that gave a folder this name is certain to have ended.
+def has_ended(name: str) -> bool | None:
+    """Whether the process that gave a folder this name has ended; None if nobody here can tell.
 
     Example:
-        >>> has_ended(owned_name()), has_ended("0123456789abcdef")
-        (False, False)
+        >>> has_ended("0123456789abcdef") is None
+        True
     """
     try:
         boot, namespace, pid, started = name.rpartition(".")[2].split("-")
         if f"{boot}-{namespace}" != _here():
-            return False  # of another machine or container, of which nothing is known here
+            return None  # of another machine or container, of which nothing is known here
         return _started(int(pid)) != started
     except (OSError, OverflowError, ValueError):
-        return False
+        return None
 
 
 def _here() -> str:

@@ -134,7 +134,13 @@ def abandoned(store: Store, part: str) -> list[Path]:
         ]
     except OSError:
         return []
-    return [folder for folder in folders if has_ended(folder.name) or age(folder) > STALE]
+    return [folder for folder in folders if _is_abandoned(folder)]
+
+
+def _is_abandoned(folder: Path) -> bool:
+    # A process that was stopped for a week still holds what it writes to.
+    ended = has_ended(folder.name)
+    return age(folder) > STALE if ended is None else ended
 
 
 def age(folder: Path) -> float:
